@@ -1,0 +1,61 @@
+"""The project's commands. All logic is in ``perfgate``; a session installs what it needs and calls it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "tests", "perf"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install a dependency group; with ``--no-venv`` use what the environment has."""
+    if session.venv_backend != "none":
+        session.install(*nox.project.dependency_groups(PROJECT, group))
+
+
+def perfgate(session: nox.Session, command: str) -> None:
+    """Run the gate and end nox with its exit code: 0, 1, 2 or 3, where nox itself knows only 0 and 1."""
+    python = str(Path(session.bin) / "python") if session.bin else sys.executable
+    environment = {**os.environ, **{key: value for key, value in session.env.items() if value is not None}}
+    done = subprocess.run([python, "-m", "perfgate", command, *session.posargs], env=environment, check=False)  # noqa: S603
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+@nox.session
+def perf(session: nox.Session) -> None:
+    """The gate: is the kernel right, does it build, is it as fast as its baseline."""
+    install(session, "gate")
+    perfgate(session, "run")
+
+
+@nox.session(name="update-baselines")
+def update_baselines(session: nox.Session) -> None:
+    """Measure and store new baselines: ``nox -s update-baselines -- --reason "why"``."""
+    install(session, "gate")
+    perfgate(session, "update-baselines")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Test the gate itself; needs no card."""
+    install(session, "tests")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff and mypy, both pinned."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")

@@ -1,0 +1,1 @@
+"""The tests and cases of this kernel."""

@@ -1,0 +1,113 @@
+"""One launch's worth of times of every case: the kernel, and the vendor library beside it.
+
+Passes when there are numbers to judge; whether they are good is judged over several launches by the gate.
+"""
+
+from __future__ import annotations
+
+import gc
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from perf_tests import cases
+from perfgate import sampling
+from perfgate.correctness import WrongResultError, check_close, same_bits
+from perfgate.memory import guarded
+from perfgate.records import Case, GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from perfgate.clock import Stopwatch
+    from perfgate.machine import Monitor
+    from perfgate.settings import Settings
+
+_CHECKED_ROWS = 64
+
+
+@pytest.fixture(autouse=True)
+def _free_memory() -> Iterator[None]:
+    """Give the card's memory back between cases; the largest fill most of it."""
+    yield
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def _control(case: Case, a: torch.Tensor, b: torch.Tensor) -> partial[torch.Tensor]:
+    """The vendor library at the case's precision, writing to a result of its own."""
+    torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
+    result = torch.empty(cases.result_shape(case), dtype=a.dtype, device=a.device)
+    return partial(torch.matmul, a, b, out=result)
+
+
+def _check_rows(case: Case, a: torch.Tensor, b: torch.Tensor, got: torch.Tensor, seed: int) -> None:
+    """Check some rows against float64 and all elements for NaN; the correctness tests check everything."""
+    if bool(torch.isnan(got).any()):
+        raise WrongResultError(f"{case.id}: the result holds NaN (elements never written, or computed from NaN).")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    rows = a.shape[-2]
+    picked = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))[:_CHECKED_ROWS].to(a.device)
+    check_close(case.id, a[..., picked, :], b, got[..., picked, :], precision=case.precision)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.id, marks=[pytest.mark.quick] if case.quick else []) for case in cases.CASES]
+)
+def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
+    case: Case,
+    kernel: ModuleType,
+    stopwatch: Stopwatch,
+    monitor: Monitor,
+    gpu_benchmark: sampling.Benchmark,
+    gate_settings: Settings,
+    seed: int,
+    record_samples: Callable[..., None],
+) -> None:
+    if case.device_bytes > (free := torch.cuda.mem_get_info()[0]):
+        raise GateError(
+            "does-not-fit",
+            f"{case.id}: needs {case.device_bytes / 1e9:.1f} GB of device memory, {free / 1e9:.1f} GB are free; "
+            "run it on a larger card or free the memory.",
+        )
+    dtype = getattr(torch, case.dtype)
+    a, b = (
+        guarded(shape, layout=layout, dtype=dtype, device="cuda").tensor
+        for shape, layout in zip(case.shapes, case.layouts, strict=True)
+    )
+    cases.fill(case, a, b, exact=False, generator=torch.Generator("cuda").manual_seed(seed))
+    out = guarded(cases.result_shape(case), dtype=dtype, device="cuda")
+    run = partial(cases.call(kernel, case, a, b), out=out.tensor)
+    run()
+    _check_rows(case, a, b, out.tensor, seed)
+    kept = out.tensor.clone()
+
+    control = _control(case, a, b)
+    stopwatch.unheld = 0
+    others = sampling.interleave(
+        gpu_benchmark,
+        run,
+        {"control": control},
+        watch=stopwatch,
+        rounds=gate_settings.rounds,
+        warmup_rounds=gate_settings.warmup_rounds,
+        seed=seed,
+        between=monitor.sample,
+    )
+
+    out.poison()
+    run()
+    if not same_bits(out.tensor, kept) or not out.intact():
+        raise WrongResultError(
+            f"{case.id}: the result after timing differs from the one before; the kernel races or writes out of bounds."
+        )
+    record_samples(
+        case=case,
+        config=cases.chosen_config(kernel),
+        arms=others,
+        state={**monitor.state(), "unheld": stopwatch.unheld},
+    )

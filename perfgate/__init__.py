@@ -1,0 +1,1 @@
+"""A performance regression gate for GPU kernels: it measures, compares with stored baselines, and says why."""

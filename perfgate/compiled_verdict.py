@@ -1,0 +1,268 @@
+"""Compiled code, now against the baseline: one verdict a case.
+
+Owns the rules and their order. Pure: the standard library, the gate's records and the store's. The rules speak of
+resources, not of time: they fail on what cannot run and on what is slower beyond doubt (spills, a resident block lost,
+tensor cores no longer used), and report every other change without judging it.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
+
+from perfgate.occupancy import Architecture, architecture
+from perfgate.records import KernelFacts, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from perfgate.compiled_baseline import CompiledBaseline, CompiledCase
+
+_RECORD = "`nox -s update-baselines -- --reason …`"
+_MOST_CLASSES = 4
+"""Instruction classes named in a sentence; the JSON has them all."""
+
+
+class _Found(NamedTuple):
+    """A rule's answer for one kernel."""
+
+    status: Status
+    reason: str
+    text: str
+
+
+_WORST_FIRST = (
+    "spills",
+    "tensor-cores-lost",
+    "blocks-lost",
+    "resources-freed",
+    "same-resources",
+    "same-code",
+)
+
+
+def judge_compiled(
+    now: Mapping[str, CompiledCase],
+    baseline: CompiledBaseline | None,
+    *,
+    versions: Mapping[str, str],
+    target: str = "sm_89",
+    selected: Collection[str] | None = None,
+) -> tuple[Verdict, ...]:
+    """One verdict for every case there is on either side.
+
+    Args:
+        now: what was compiled, by case id.
+        baseline: the stored facts, or None where there are none.
+        versions: `triton`, `torch` and `ptxas` that compiled `now`.
+        target: the architecture that `now` was compiled for.
+        selected: the cases that the user chose; None means all, so that a case missing on either side is INVALID.
+
+    Returns:
+        Verdicts in the order of `now`, then those of the cases that should be in it and are not.
+
+    Raises:
+        KeyError: no limits are known for `target`.
+    """
+    arch = architecture(target)
+    stored: Collection[str] = baseline.cases.keys() if baseline is not None else ()
+    missing = sorted(set(stored if selected is None else selected) - now.keys())
+    note = _toolchain_note(versions, baseline)
+    return (
+        *(_judge(name, case, baseline, arch=arch, note=note) for name, case in now.items()),
+        *(_invalid(name, "case-not-measured", "was not compiled, though it should have been") for name in missing),
+    )
+
+
+def _judge(
+    name: str, case: CompiledCase, baseline: CompiledBaseline | None, *, arch: Architecture, note: str
+) -> Verdict:
+    """One case: what cannot run, then what cannot be compared, then the worst of its kernels."""
+    if (broken := _broken(case, arch)) is not None:
+        reason, text = broken
+        return Verdict(case=name, status=Status.INVALID, reason=reason, text=f"{name}: {text}{note}.", wrong=True)
+    if baseline is None:
+        held = ", ".join(map(_held, case.kernels))
+        text = f"nothing to compare with, there is no compiled baseline for {arch.name} (found {held}); record one with {_RECORD}"
+        return _invalid(name, "no-baseline", text)
+    if baseline.target != arch.name:
+        text = f"compiled for {arch.name}, but the baseline {baseline.source} is for {baseline.target}; use that target's file"
+        return _invalid(name, "other-target", text)
+    before = baseline.cases.get(name)
+    if before is None:
+        return _invalid(name, "case-not-in-baseline", f"is not in the compiled baseline; record it with {_RECORD}")
+    if dict(before.contract) != dict(case.contract):
+        keys = sorted(before.contract.keys() | case.contract.keys())
+        key = next(key for key in keys if before.contract.get(key) != case.contract.get(key))
+        change = f"{key} {before.contract.get(key)} → {case.contract.get(key)}"
+        return _invalid(
+            name, "contract-changed", f"is another case than the baseline's ({change}); record it with {_RECORD}"
+        )
+
+    several = max(len(before.kernels), len(case.kernels)) > 1
+    found = [_compare(old, new, named=several) for old, new in _pairs(before.kernels, case.kernels)]
+    worst = min(found, key=lambda one: _WORST_FIRST.index(one.reason))
+    text = "; ".join(dict.fromkeys(one.text for one in found if one.reason == worst.reason))
+    cause = "" if worst.reason == "same-code" else note
+    return Verdict(case=name, status=worst.status, reason=worst.reason, text=f"{name}: {text}{cause}.")
+
+
+def _broken(case: CompiledCase, arch: Architecture) -> tuple[str, str] | None:
+    """Reason and text of what cannot run on the card at all, whatever the baseline says."""
+    if case.error:
+        return "does-not-compile", f"does not compile for {arch.name}: {case.error.rstrip('.')}"
+    if not case.kernels:
+        return "no-kernel", "launched no Triton kernel, so there is no code to judge; the wrapper must launch one"
+    for facts in case.kernels:
+        if facts.shared_bytes > arch.shared_per_block:
+            text = f"needs {facts.shared_bytes} bytes of shared memory, the card gives a block {arch.shared_per_block}"
+            return "too-much-shared-memory", f"{facts.name} {text}; take a smaller tile or fewer stages"
+        if facts.blocks_per_sm < 1:
+            warps = facts.config.get("num_warps", "?")
+            text = (
+                f"cannot be launched: {facts.registers} registers a thread at {warps} warps leave no room for a block"
+            )
+            return "does-not-fit", f"{facts.name} {text} (limit: {facts.limited_by})"
+    return None
+
+
+def _compare(before: KernelFacts | None, after: KernelFacts | None, *, named: bool) -> _Found:
+    """One kernel's change, by the first rule that speaks."""
+    if before is None or after is None:
+        return _appeared_or_gone(before, after)
+    who = f"{after.name} " if named else ""
+    if _machine_code(before) == _machine_code(after):
+        return _Found(Status.SAME, "same-code", f"{who}the same machine code, {_held(after)}")
+
+    slower = [*_spills_grew(before, after), *_tensor_cores_lost(before, after), *_blocks_lost(before, after)]
+    changes = _changes(before, after)
+    if slower:
+        text = "; ".join(text for _, text in slower)
+        also = [change for change in changes if change not in text]
+        context = f" (also {', '.join(also)})" if also else ""
+        return _Found(Status.SLOWER, slower[0][0], f"{who}{text}{context}; if it is meant, record it with {_RECORD}")
+    if freed := _freed(before, after):
+        return _Found(Status.FASTER, "resources-freed", f"{who}{' and '.join(freed)}; to hold the gain, {_RECORD}")
+    summary = ", ".join(changes) or "the same counts in another order"
+    return _Found(
+        Status.SAME, "same-resources", f"{who}the code changed, its resources hold: {summary}; {_held(after)}"
+    )
+
+
+def _appeared_or_gone(before: KernelFacts | None, after: KernelFacts | None) -> _Found:
+    """A kernel that one side alone launches; a new one may not spill either."""
+    if after is None:
+        return _Found(Status.SAME, "same-resources", f"{before.name if before else 'a kernel'} is no longer launched")
+    if after.spill_instructions:
+        counts = f"{after.spill_instructions} spill instructions, {after.stack_bytes} bytes of stack, {after.registers} registers"
+        return _Found(Status.SLOWER, "spills", f"{after.name} is new and spills: {counts}; expected none")
+    return _Found(Status.SAME, "same-resources", f"{after.name} is new: {_held(after)}")
+
+
+def _spills_grew(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
+    """Registers ran out: values travel through local memory, which is DRAM behind two caches."""
+    more_stack = after.stack_bytes > before.stack_bytes and after.spill_instructions > 0
+    if after.spill_instructions > before.spill_instructions or more_stack:
+        verb = "spill more" if before.spill_instructions else "now spill"
+        counts = f"{_arrow(before.spill_instructions, after.spill_instructions)} spill instructions"
+        stack = f"stack {_arrow(before.stack_bytes, after.stack_bytes)} bytes"
+        yield "spills", f"registers {verb}: {counts}, {stack}, registers {_arrow(before.registers, after.registers)}"
+
+
+def _tensor_cores_lost(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
+    """The contract is the same, so products that left the tensor cores went to slower units."""
+    if (count := before.instructions.get("tensor_core", 0)) and not after.instructions.get("tensor_core", 0):
+        fp32 = _arrow(before.instructions.get("fp32", 0), after.instructions.get("fp32", 0))
+        yield "tensor-cores-lost", f"no longer uses tensor cores: {count} → 0 instructions, FP32 arithmetic {fp32}"
+
+
+def _blocks_lost(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
+    """Fewer blocks to hide latency with; larger blocks that leave more warps resident are not a loss."""
+    if after.blocks_per_sm < before.blocks_per_sm and after.occupancy_percent <= before.occupancy_percent:
+        limits = {
+            "registers": (before.registers, after.registers),
+            "shared memory": (before.shared_bytes, after.shared_bytes),
+            "warps": (before.config.get("num_warps"), after.config.get("num_warps")),
+        }
+        limiters = [
+            f"{name} {_arrow(*limits[name])}{' bytes' if name == 'shared memory' else ''}" if name in limits else name
+            for name in after.limited_by.split(" and ")
+        ]
+        share = f"{before.occupancy_percent:.1f} → {after.occupancy_percent:.1f} % of the warps"
+        blocks = f"{before.blocks_per_sm} → {after.blocks_per_sm} blocks an SM"
+        yield "blocks-lost", f"{blocks}: {' and '.join(limiters)} ({share})"
+
+
+def _freed(before: KernelFacts, after: KernelFacts) -> list[str]:
+    """Gains that need no clock: spills gone, or more blocks of the very same configuration."""
+    gains = []
+    if before.spill_instructions and not after.spill_instructions:
+        gains.append(f"no longer spills ({before.spill_instructions} → 0 spill instructions)")
+    if after.blocks_per_sm > before.blocks_per_sm and after.config == before.config:
+        gains.append(f"{before.blocks_per_sm} → {after.blocks_per_sm} blocks an SM")
+    return gains
+
+
+def _changes(before: KernelFacts, after: KernelFacts) -> list[str]:
+    """What differs, in words: configuration, resources, then the instruction classes that moved most."""
+    keys = sorted(before.config.keys() | after.config.keys())
+    pairs = [
+        *((key, before.config.get(key), after.config.get(key)) for key in keys),
+        ("registers", before.registers, after.registers),
+        ("shared bytes", before.shared_bytes, after.shared_bytes),
+        ("blocks an SM", before.blocks_per_sm, after.blocks_per_sm),
+        ("instructions", sum(before.instructions.values()), sum(after.instructions.values())),
+    ]
+    classes = before.instructions.keys() | after.instructions.keys()
+    moved = {name: (before.instructions.get(name, 0), after.instructions.get(name, 0)) for name in classes}
+    largest = sorted(moved, key=lambda name: (-abs(moved[name][1] - moved[name][0]), name))[:_MOST_CLASSES]
+    pairs += [(name, *moved[name]) for name in largest]
+    return [f"{name} {_arrow(old, new)}" for name, old, new in pairs if old != new]
+
+
+def _machine_code(facts: KernelFacts) -> tuple[object, ...]:
+    """What decides how a kernel runs; equal for both sides, there is nothing to judge."""
+    return (facts.code_hash, facts.registers, facts.stack_bytes, facts.shared_bytes, facts.blocks_per_sm)
+
+
+def _held(facts: KernelFacts) -> str:
+    blocks = f"{facts.blocks_per_sm} block{'s' if facts.blocks_per_sm != 1 else ''} an SM"
+    spills = f"{facts.spill_instructions} spill instructions" if facts.spill_instructions else "no spills"
+    return f"{facts.registers} registers, {spills}, {blocks}"
+
+
+def _arrow(before: object, after: object) -> str:
+    return f"{before} → {after}"
+
+
+def _pairs(
+    before: Sequence[KernelFacts], after: Sequence[KernelFacts]
+) -> Iterator[tuple[KernelFacts | None, KernelFacts | None]]:
+    """Kernels of both sides: equal names in launch order first, then the rest in order (a kernel may be renamed)."""
+    left = list(before)
+    unmatched: list[KernelFacts] = []
+    for new in after:
+        old = next((facts for facts in left if facts.name == new.name), None)
+        if old is None:
+            unmatched.append(new)
+        else:
+            left.remove(old)
+            yield old, new
+    yield from zip_longest(left, unmatched)
+
+
+def _toolchain_note(versions: Mapping[str, str], baseline: CompiledBaseline | None) -> str:
+    """Another compiler is a cause to name, not an excuse."""
+    if baseline is None:
+        return ""
+    names = {"triton": "Triton", "ptxas": "ptxas"}
+    moved = [
+        f"{label} {baseline.versions.get(key)} → {versions.get(key)}"
+        for key, label in names.items()
+        if baseline.versions.get(key) != versions.get(key)
+    ]
+    return f"; {' and '.join(moved)} since the baseline, so the toolchain may be the cause" if moved else ""
+
+
+def _invalid(name: str, reason: str, text: str) -> Verdict:
+    return Verdict(case=name, status=Status.INVALID, reason=reason, text=f"{name}: {text}.")

@@ -1,0 +1,145 @@
+"""Reads machine code: the text of `cuobjdump -sass` to instructions, a hash of them, and counts by class.
+
+Pure: the standard library and the gate's own records; runs no tool. What the classes are is data, in `CLASSES` and
+`BY_WIDTH`. An opcode that the tables do not know counts as `other`, so that no instruction is lost from the sum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from perfgate.records import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+CLASSES: Mapping[str, frozenset[str]] = {
+    "tensor_core": frozenset({"HMMA", "IMMA", "DMMA", "BMMA", "QMMA", "OMMA", "HGMMA", "IGMMA", "QGMMA", "BGMMA"}),
+    "fp32": frozenset(
+        {"FADD", "FADD32I", "FFMA", "FFMA32I", "FMUL", "FMUL32I", "FMNMX", "FSEL", "FSET", "FSWZADD", "FCHK"}
+    ),
+    "fp16": frozenset({"HADD2", "HADD2_32I", "HFMA2", "HFMA2_32I", "HMUL2", "HMUL2_32I", "HMNMX2", "HSET2"}),
+    "fp64": frozenset({"DADD", "DFMA", "DMUL", "DMNMX"}),
+    "special_function": frozenset({"MUFU"}),
+    "integer": frozenset(
+        {"BMSK", "BREV", "FLO", "IABS", "IADD", "IADD3", "IADD32I", "IDP", "IDP4A", "IMAD", "IMNMX", "IMUL", "ISCADD"}
+        | {"LEA", "POPC", "SGXT", "SHF", "SHL", "SHR", "VABSDIFF", "VIADD", "VIADDMNMX", "VIMNMX"}
+    ),
+    "logic": frozenset(
+        {"CSETP", "DSETP", "FSETP", "HSETP2", "ISETP", "LOP", "LOP3", "LOP32I", "P2R", "PLOP3", "PSETP", "R2P"}
+        | {"VOTE", "MATCH"}
+    ),
+    "move": frozenset({"CS2R", "MOV", "MOV32I", "MOVM", "PRMT", "R2UR", "REDUX", "S2R", "S2UR", "SEL", "SHFL"}),
+    "constant_load": frozenset({"LDC"}),
+    "atomic": frozenset({"ATOM", "ATOMG", "ATOMS", "RED"}),
+    "barrier": frozenset(
+        {"ARRIVES", "BAR", "CCTL", "CCTLL", "DEPBAR", "ERRBAR", "FENCE", "LDGDEPBAR", "MEMBAR", "SYNCS", "WARPGROUP"}
+        | {"WARPGROUPSET", "ACQBULK", "UTMACMDFLUSH", "UCGABAR_ARV", "UCGABAR_WAIT"}
+    ),
+    "branch": frozenset(
+        {"BMOV", "BPT", "BRA", "BREAK", "BRX", "BRXU", "BSSY", "BSYNC", "CALL", "EXIT", "JMP", "JMX", "JMXU", "KILL"}
+        | {"NANOSLEEP", "RET", "RPCMOV", "WARPSYNC", "YIELD", "ELECT"}
+    ),
+    "conversion": frozenset({"F2F", "F2FP", "F2I", "F2IP", "FRND", "I2F", "I2FP", "I2I", "I2IP"}),
+}
+"""Opcode (before the first dot, and without the `U` of the uniform datapath) to class."""
+
+BY_WIDTH: Mapping[str, frozenset[str]] = {
+    "global_load": frozenset({"LD", "LDG"}),
+    "global_store": frozenset({"ST", "STG"}),
+    "async_copy": frozenset({"LDGSTS"}),
+    "shared_load": frozenset({"LDS"}),
+    "shared_store": frozenset({"STS"}),
+    "shared_load_matrix": frozenset({"LDSM"}),
+    "shared_store_matrix": frozenset({"STSM"}),
+    "bulk_copy": frozenset({"UBLKCP", "UBLKRED", "UTMALDG", "UTMASTG", "UTMAREDG"}),
+    "local_load": frozenset({"LDL"}),
+    "local_store": frozenset({"STL"}),
+}
+"""Memory opcode to class; classes in `_WIDE` are told apart by the bits that a thread moves, as in `global_load_128`."""
+
+SPILLS = ("local_load", "local_store")
+"""Local memory lives in DRAM: a matmul touches it only where registers ran out (or an array could not be kept in them)."""
+
+_WIDE = frozenset({"global_load", "global_store", "async_copy", "shared_load", "shared_store"})
+_BITS = {"U8": 8, "S8": 8, "U16": 16, "S16": 16, "64": 64, "128": 128}
+_LINE = re.compile(r"^\s*/\*(?P<address>[0-9a-f]{4,})\*/\s+(?P<text>[^;]+?)\s*;")
+_FUNCTION = re.compile(r"^\s*Function : ")
+_TARGET = re.compile(r"\b0x[0-9a-f]+\b")
+_PREDICATE = re.compile(r"^@!?U?P\w+\s+")
+
+
+def instructions(dump: str) -> tuple[str, ...]:
+    """The instructions in `dump`, free of addresses, encodings, scheduling bits, names and paths.
+
+    Branch targets become `L` and the index of the instruction they lead to within its function, so the text says the
+    same thing wherever the code was loaded. The padding after the last instruction is dropped.
+
+    Args:
+        dump: what `cuobjdump -sass` printed for one cubin; other output in it is ignored.
+
+    Raises:
+        GateError: `no-machine-code`, no instruction was found.
+    """
+    functions: list[list[tuple[int, str]]] = []
+    for line in dump.splitlines():
+        if _FUNCTION.match(line):
+            functions.append([])
+        elif found := _LINE.match(line):
+            if not functions:
+                functions.append([])
+            functions[-1].append((int(found["address"], 16), " ".join(found["text"].split())))
+    code = tuple(text for function in functions for text in _relocated(function))
+    if not code:
+        raise GateError("no-machine-code", "The disassembly holds no instruction: is the file a cubin of this target?")
+    return code
+
+
+def code_hash(code: Iterable[str]) -> str:
+    """SHA-256 (hex) of the instructions; equal hashes mean the same machine code."""
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()
+
+
+def opcode(instruction: str) -> str:
+    """The operation with its modifiers and without its predicate: `LDG.E.128` of `@!P0 LDG.E.128 R4, [R2.64]`."""
+    return _PREDICATE.sub("", instruction).split(" ", 1)[0]
+
+
+def classify(instruction: str) -> str:
+    """The class of one instruction: a key of `CLASSES`, a class of memory access with its width in bits, or `other`."""
+    base, *modifiers = opcode(instruction).split(".")
+    for name, opcodes in BY_WIDTH.items():
+        if base in opcodes:
+            bits = next((_BITS[modifier] for modifier in modifiers if modifier in _BITS), 32)
+            return f"{name}_{bits}" if name in _WIDE else name
+    for name, opcodes in CLASSES.items():
+        if base in opcodes or (base.startswith("U") and base.removeprefix("U") in opcodes):
+            return name
+    return "other"
+
+
+def count(code: Iterable[str]) -> dict[str, int]:
+    """Static number of instructions by class, sorted by name; classes that do not occur are left out."""
+    return dict(sorted(Counter(map(classify, code)).items()))
+
+
+def spill_instructions(counts: Mapping[str, int]) -> int:
+    """Loads from and stores to local memory among `counts`."""
+    return sum(counts.get(name, 0) for name in SPILLS)
+
+
+def _relocated(function: Sequence[tuple[int, str]]) -> list[str]:
+    """One function's instructions with targets as indices and without trailing padding."""
+    index = {address: position for position, (address, _) in enumerate(function)}
+
+    def label(found: re.Match[str]) -> str:
+        position = index.get(int(found[0], 16))
+        return found[0] if position is None else f"L{position}"
+
+    texts = [_TARGET.sub(label, text) if classify(text) == "branch" else text for _, text in function]
+    while texts and opcode(texts[-1]) == "NOP":
+        texts.pop()
+    return texts

@@ -1,0 +1,164 @@
+"""Runs the tests, each stage in a process of its own, and reads what they said.
+
+Owns how a pytest run is started and how its results file is read. A kernel that crashes or hangs takes down its
+own process; what it leaves behind is said, and a case without a result never counts as passed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perfgate.records import SCHEMA, GateError, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from perfgate.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What one pytest run said of every test."""
+
+    items: Mapping[str, Mapping[str, str]]
+    """By node id: ``case``, ``outcome`` (passed, failed, invalid, skipped, not run), ``reason``, ``text``."""
+    deselected: tuple[str, ...]
+    seed: int
+
+
+def run_tests(  # noqa: PLR0913 - each is one independent choice, all by name
+    settings: Settings,
+    test_file: str,
+    results_path: Path,
+    *,
+    cases: Collection[str] = (),
+    pytest_args: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    timeout_s: int | None = None,
+) -> Results:
+    """Run one test file in a process of its own and return what every test said.
+
+    Raises:
+        GateError: The run left no results: refused options, a crash, or the time limit.
+    """
+    results_path.parent.mkdir(parents=True, exist_ok=True)
+    results_path.unlink(missing_ok=True)
+    command = [
+        *(sys.executable, "-m", "pytest", f"{settings.tests}/{test_file}", "-q", "--no-header", "--tb=short"),
+        *("-p", "no:cacheprovider", "-W", "default"),
+        f"--perfgate-results={results_path}",
+        *(f"--perfgate-case={case}" for case in cases),
+        *pytest_args,
+    ]
+    log = results_path.with_suffix(".log")
+    with log.open("w", encoding="utf-8") as stream:
+        try:
+            code = subprocess.run(  # noqa: S603 - our own tests
+                command,
+                cwd=settings.root,
+                env={**os.environ, **(environment or {})},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                timeout=timeout_s,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise GateError(
+                "hung", f"{test_file} did not end within {timeout_s} s and was stopped; its output is in {log}."
+            ) from None
+    if not results_path.is_file():
+        raise GateError("no-results", f"{test_file} left no results ({_why(log, code)}); its output is in {log}.")
+    return _read(results_path)
+
+
+def _why(log: Path, code: int) -> str:
+    """The line of a run's output that says why it ended."""
+    lines = [
+        line.strip(" !") for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip(" !")
+    ]
+    ours = [line.split("perfgate: ", 1)[1] for line in lines if "perfgate: " in line]
+    errors = [line.rpartition("error: ")[2] for line in lines if "error: " in line or line.startswith("E  ")]
+    if ours:
+        return ours[0]
+    if code < 0:
+        return f"killed by signal {-code}"
+    return (errors or lines[-1:] or ["no output"])[0]
+
+
+def _read(path: Path) -> Results:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if document.get("schema") != SCHEMA:
+        raise GateError("bad-results", f"{path} has schema {document.get('schema')!r}, expected {SCHEMA}; run again.")
+    if document["collect_errors"]:
+        raise GateError("not-collected", f"The tests could not be collected: {document['collect_errors'][0]}.")
+    return Results(items=document["items"], deselected=tuple(document["deselected"]), seed=document["seed"])
+
+
+def verdicts(results: Results, expected: Collection[str], *, on_purpose: bool) -> tuple[Verdict, ...]:
+    """Verdicts of the cases that did not simply pass; a case of ``expected`` that has no test is one of them.
+
+    Args:
+        results: What the tests said.
+        expected: Ids of the cases that have to have run.
+        on_purpose: The user chose among the tests, so deselected ones are no fault.
+    """
+    found: dict[str, Verdict] = {}
+    for node, item in results.items.items():
+        case = item["case"] or node
+        verdict = _verdict(case, item)
+        if verdict and (case not in found or verdict.exit_code < found[case].exit_code):
+            found[case] = verdict
+    if results.deselected and not on_purpose:
+        found["*"] = Verdict(
+            case="*",
+            status=Status.INVALID,
+            reason="deselected",
+            text=f"{len(results.deselected)} tests were deselected, first {results.deselected[0]}, though this run did not ask "
+            "for a selection; look at PYTEST_ADDOPTS and the conftest files.",
+        )
+    seen = {item["case"] for item in results.items.values()}
+    for case in sorted(set(expected) - seen):
+        found[case] = Verdict(
+            case=case,
+            status=Status.INVALID,
+            reason="not-run",
+            text=f"{case}: no test ran for it, expected at least one; see that it is collected (pytest --collect-only perf_tests).",
+        )
+    if not results.items:
+        found["*"] = Verdict(
+            case="*",
+            status=Status.INVALID,
+            reason="zero-cases",
+            text="No test ran at all, expected at least one; widen the selection.",
+        )
+    return tuple(found.values())
+
+
+def _verdict(case: str, item: Mapping[str, str]) -> Verdict | None:
+    outcome, text = item["outcome"], item["text"].rstrip(".")
+    if outcome == "passed":
+        return None
+    if outcome == "failed":
+        said = text if case in text else f"{case}: {text}"
+        return Verdict(
+            case=case,
+            status=Status.INVALID,
+            reason="wrong-result",
+            text=f"{said}; a wrong kernel gets no speed number, mend it first (nox -s perf -- --case {case}).",
+            wrong=True,
+        )
+    if outcome == "invalid":
+        return Verdict(case=case, status=Status.INVALID, reason=item["reason"], text=item["text"])
+    return Verdict(
+        case=case,
+        status=Status.INVALID,
+        reason="skipped" if outcome == "skipped" else "not-run",
+        text=f"{case}: its test was {outcome}{f' ({text})' if text else ''}, expected a result; a skipped case is never a pass.",
+    )

@@ -1,0 +1,75 @@
+"""Where baselines are read from: the working tree, or the branch that a change is to be judged by.
+
+A change must not be judged by a baseline that it edited itself, so a pull request names its base and the files
+come from there. Reads git; writes nothing to the repository.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perfgate.records import GateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perfgate.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """One baseline file, ready to be read."""
+
+    path: Path
+    """Where it can be read; the file may not exist, which means that there is no baseline."""
+    name: str
+    """Its path in the project, for sentences."""
+    note: str = ""
+    """What has to be said of it: that this change edits it, or that it is not committed."""
+
+
+def find(settings: Settings, relative: str, *, base: str | None, scratch: Path) -> Stored:
+    """Locate a baseline file.
+
+    Args:
+        settings: The project's.
+        relative: Path below the baselines folder.
+        base: Git ref to judge by; None takes the working tree.
+        scratch: Folder for what is read from git.
+
+    Raises:
+        GateError: ``no-base`` when the ref cannot be read.
+    """
+    name = f"{settings.baselines}/{relative}"
+    here = settings.root / name
+    if base is None:
+        changed = bool(_git(settings, "status", "--porcelain", "--", name).stdout.strip())
+        return Stored(path=here, name=name, note=f"{name} has changes that are not committed" if changed else "")
+    commit = _git(settings, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}").stdout.strip()
+    if not commit:
+        raise GateError(
+            "no-base",
+            f"--base {base} is no commit that git knows here; fetch it (a shallow clone may lack it) or name another.",
+        )
+    shown = _git(settings, "show", f"{commit}:{name}")
+    path = scratch / "base" / relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    if shown.returncode == 0:
+        path.write_text(shown.stdout, encoding="utf-8")
+    now = here.read_text(encoding="utf-8", errors="replace") if here.is_file() else ""
+    edited = now != (shown.stdout if shown.returncode == 0 else "")
+    return Stored(
+        path=path,
+        name=f"{name} of {base}",
+        note=f"this change edits {name}; it is judged by the one of {base}" if edited else "",
+    )
+
+
+def _git(settings: Settings, *args: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(["git", *args], cwd=settings.root, capture_output=True, text=True, check=False)  # noqa: S603, S607 - git by name, our own words
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(args, returncode=127, stdout="", stderr="git is not installed")

@@ -1,0 +1,47 @@
+"""How numbers are put into words: seconds, percent, intervals. Pure; the one place where units are chosen."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perfgate.decision import Decision
+
+UPDATE = 'nox -s update-baselines -- --reason "why"'
+_MILLI, _SECOND = 1e-3, 1.0
+
+
+def duration(seconds: float) -> str:
+    """Four digits and a fitting unit: ``1.652 ms``."""
+    if seconds >= _SECOND:
+        return f"{seconds:#.4g} s"
+    return f"{seconds * 1e3:#.4g} ms" if seconds >= _MILLI else f"{seconds * 1e6:#.4g} µs"
+
+
+def percent(ratio: float) -> str:
+    """A ratio as a signed change: 1.0123 is ``+1.23 %``."""
+    return f"{(ratio - 1) * 100:+.2f} %"
+
+
+def change(ratio: float, other: str) -> str:
+    """A ratio as a person says it: 1.0123 is ``1.23 % slower than`` the other."""
+    points = round(abs(ratio - 1) * 100, 2)
+    if not points:
+        return f"unchanged from {other}"
+    return f"{points:.2f} % {'slower' if ratio > 1 else 'faster'} than {other}"
+
+
+def held_to(decision: Decision) -> str:
+    """The interval and the limit of a decision, in brackets."""
+    estimate = decision.estimate
+    why = {"": "", "clock": ", as fine as its clock allows", "noise": ", as fine as its noise allows"}[decision.widened]
+    return (
+        f"({decision.confidence * 100:.4g} % interval {percent(estimate.low)} to {percent(estimate.high)}, "
+        f"limit {(decision.limit - 1) * 100:.2g} %{why})"
+    )
+
+
+def measure_again(case: str) -> str:
+    """The command that measures one case."""
+    return f"nox -s perf -- --case {shlex.quote(case)}"

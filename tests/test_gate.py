@@ -1,0 +1,227 @@
+"""The main job from end to end on a machine without a card: right kernels pass, broken ones are named."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Project = Callable[..., Path]
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("kernels", "perfgate", "perf_tests", "baselines", "pyproject.toml")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A copy of this project, with one change to its kernel."""
+
+    def copy(old: str = "", new: str = "") -> Path:
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, tmp_path / part)
+        kernel = tmp_path / "kernels/matmul.py"
+        text = kernel.read_text()
+        assert re.search(old, text), "the kernel has changed; this test's mutation no longer applies"
+        kernel.write_text(re.sub(old, new, text) if old else text)
+        return tmp_path
+
+    return copy
+
+
+def perf(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in {"TRITON_INTERPRET", "PYTEST_ADDOPTS", "PYTHONPATH"}}
+    environment["CUDA_VISIBLE_DEVICES"] = ""  # also where there is a card
+    return subprocess.run(
+        [sys.executable, "-m", "perfgate", "run", *options],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """The output with its line breaks folded, so that sentences can be found."""
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def test_the_kernel_as_it_is_passes_and_the_first_line_says_that_nothing_was_timed(project: Project) -> None:
+    done = perf(project(), "-m", "quick")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("perf: throughput is NOT measured here: no CUDA card (")
+    assert "throughput: NOT judged (no CUDA card)" in done.stdout
+    last = "perf: partial on purpose; pass, exit 0; judged: correctness, compiled; NOT judged: throughput"
+    assert done.stdout.rstrip().endswith(last)
+
+
+@pytest.mark.parametrize(
+    ("what", "old", "new"),
+    [
+        ("the mask of the store is dropped", r"tl\.store\(c_ptrs, c, mask=.*\)", "tl.store(c_ptrs, c)"),
+        (
+            "the mask of the store is one row short",
+            r"tl\.store\(c_ptrs, c, mask=\(rows <",
+            "tl.store(c_ptrs, c, mask=(rows + 1 <",
+        ),
+        ("the last block of K is dropped", r"steps = \(K - 1\) // BLOCK_K \+ 1", "steps = (K - 1) // BLOCK_K"),
+        ("the accumulator does not start at zero", r"tl\.zeros\(\((.*?)\), dtype", r"tl.full((\1), 1.0, dtype"),
+        ("the operands are swapped", r"(_launch\()a, b", r"\1b, a"),
+        ("the result is the product of A with itself", r"(_launch\(a, )b,", r"\1a,"),
+    ],
+    ids=lambda value: value.replace(" ", "-") if " " in value and "\\" not in value and "(" not in value else "",
+)
+def test_a_wrong_kernel_is_exit_1_and_named(project: Project, what: str, old: str, new: str) -> None:
+    done = perf(project(old, new), "--case", "edge_odd", "--case", "k7_small_k")
+    assert done.returncode == 1, f"{what}: {said(done)}"
+    assert re.search(r"wrong-result: (edge_odd|k7_small_k): ", said(done)), said(done)
+    assert "throughput: NOT judged" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        (r"num_warps=4, num_stages=3", "num_warps=1, num_stages=3", "spill"),
+        (r"num_stages=\d", "num_stages=8", "shared memory"),
+        (r"tl\.zeros\(", "tl.zeroes(", "does not compile"),
+    ],
+    ids=["registers-spill", "a-block-needs-more-shared-memory-than-there-is", "it-does-not-compile"],
+)
+def test_a_kernel_that_cannot_run_well_on_the_4090_is_exit_1_and_says_why(
+    project: Project, old: str, new: str, names: str
+) -> None:
+    done = perf(project(old, new), "--case", "k1_square")
+    assert done.returncode == 1, said(done)
+    assert re.search(rf"k1_square: [^:]*{names}", said(done)), said(done)
+
+
+def test_a_kernel_file_that_is_no_python_is_exit_1(project: Project) -> None:
+    done = perf(project(r"def triton_matmul\(", "def triton_matmul(("), "--case", "k7_small_k")
+    assert done.returncode == 1
+    assert "SyntaxError" in said(done)
+
+
+def test_a_wrapper_that_leaves_rows_unwritten_is_seen_also_in_memory_it_allocates_itself(project: Project) -> None:
+    done = perf(project(r"tl\.store\(c_ptrs, c\)", "tl.store(c_ptrs, c, mask=rows < 60)"), "--case", "k7_small_k")
+    assert done.returncode == 1
+    assert "never written" in said(done) or "differ from the exact" in said(done)
+
+
+def test_a_card_that_is_required_and_missing_is_exit_2(project: Project) -> None:
+    done = perf(project(), "--require-gpu")
+    assert done.returncode == 2
+    assert "--require-gpu was given and there is no CUDA card" in said(done)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--case", "k99"), "There is no case 'k99'; known are k1_square"),
+        (("--launches", "0"), "--launches is 0; expected 1 or more"),
+        (("-k", "no_case_is_called_so"), "No test ran at all"),
+        (("--benchmark-disable",), "turns every benchmark off"),
+        (("-n", "2"), "pytest-xdist"),
+        (("--base", "no-such-ref", "--case", "k7_small_k"), "--base no-such-ref is no commit"),
+    ],
+)
+def test_what_cannot_be_judged_is_exit_2_with_one_sentence(
+    project: Project, options: tuple[str, ...], says: str
+) -> None:
+    done = perf(project(), *options)
+    assert done.returncode == 2, said(done)
+    assert says in said(done)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda text: text[: len(text) // 2], "not whole JSON"),
+        (lambda text: text.replace('"schema": 1', '"schema": 2'), "schema 2"),
+        (lambda text: text.replace('"k7_small_k"', '"k7_renamed"'), "k7_small_k: is not in the compiled baseline"),
+    ],
+    ids=["truncated", "another-schema", "renamed"],
+)
+def test_a_damaged_compiled_baseline_is_exit_2(project: Project, damage: Callable[[str], str], says: str) -> None:
+    root = project()
+    path = root / "baselines/sm_89/compiled.json"
+    path.write_text(damage(path.read_text()))
+    done = perf(root, "--case", "k7_small_k")
+    assert done.returncode == 2, said(done)
+    assert says in said(done)
+
+
+def test_a_baseline_edited_by_the_change_itself_does_not_judge_it(project: Project) -> None:
+    root = project()
+
+    def git(*args: str) -> None:
+        subprocess.run(["git", *args], cwd=root, check=True, capture_output=True)  # noqa: S607 - git by name
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("add", ".")
+    git("-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message=base")
+    path = root / "baselines/sm_89/compiled.json"
+    now = path.read_text()
+    path.write_text(
+        re.sub(r'"code_hash": "[0-9a-f]', '"code_hash": "x', now).replace('"blocks_per_sm": ', '"blocks_per_sm": 1')
+    )
+    done = perf(root, "--case", "k7_small_k", "--base", "main")
+    assert done.returncode == 0, said(done)
+    assert "this change edits baselines/sm_89/compiled.json; it is judged by the one of main" in said(done)
+    without = perf(root, "--case", "k7_small_k")
+    assert without.returncode != 0
+    assert "has changes that are not committed" in said(without)
+
+
+def test_baselines_are_not_updated_without_a_reason(project: Project) -> None:
+    root = project()
+    before = (root / "baselines/sm_89/compiled.json").read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "perfgate", "update-baselines"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "No reason was given" in done.stderr
+    assert (root / "baselines/sm_89/compiled.json").read_bytes() == before
+
+
+def test_baselines_are_not_updated_from_a_wrong_kernel(project: Project) -> None:
+    root = project(r"tl\.zeros\(\((.*?)\), dtype", r"tl.full((\1), 1.0, dtype")
+    before = (root / "baselines/sm_89/compiled.json").read_bytes()
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "perfgate", "update-baselines", "--reason", "try"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "No baseline was written." in done.stderr
+    assert (root / "baselines/sm_89/compiled.json").read_bytes() == before
+
+
+def test_a_failing_step_is_not_hidden_by_the_shell_of_the_ci_script(tmp_path: Path) -> None:
+    (tmp_path / "python3").write_text('#!/bin/sh\necho "$@" >> calls\nexit 3\n')
+    (tmp_path / "python3").chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(ROOT / ".ci/run")],  # noqa: S607 - bash by name
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 3

@@ -1,0 +1,196 @@
+"""What the gate makes of a pytest run: nothing that did not pass is ever taken for a pass."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perfgate import stages
+from perfgate.records import GateError, Status, exit_code
+from perfgate.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perfgate.stages import Results
+
+    Run = Callable[..., Results]
+
+TESTS = """
+import os, signal, time
+import pytest
+from perfgate.correctness import WrongResultError
+from perfgate.records import Case, GateError
+
+def case(name):
+    return Case(id=name, shapes=(), layouts=(), dtype="float32", precision="tf32", flops=1, min_bytes=1, device_bytes=1, unit="tf32")
+
+both = pytest.mark.parametrize("case", [pytest.param(case(n), id=n) for n in ("one", "two")])
+
+@both
+def test_it(case):
+    {body}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A project of two cases whose tests do what the test at hand says."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.perfgate]\ntests = "checks"\n[tool.pytest.ini_options]\nmarkers=["quick"]\n'
+    )
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks/conftest.py").write_text('pytest_plugins = ("perfgate.plugin",)\n')
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    return load(tmp_path)
+
+
+@pytest.fixture
+def run(project: Settings) -> Run:
+    """Run the two cases' test with a body, in a process of its own, as the gate does."""
+
+    def run_body(body: str = "pass", **options: object) -> Results:
+        text = TESTS.replace("{body}", textwrap.indent(textwrap.dedent(body), "    ").strip())
+        (project.root / "checks/test_body.py").write_text(text)
+        return stages.run_tests(project, "test_body.py", project.root / "out/results.json", **options)  # type: ignore[arg-type]
+
+    return run_body
+
+
+def judged(results: Results, *, on_purpose: bool = False) -> dict[str, tuple[str, int]]:
+    found = stages.verdicts(results, ("one", "two"), on_purpose=on_purpose)
+    return {verdict.case: (verdict.reason, verdict.exit_code) for verdict in found}
+
+
+def test_cases_that_pass_give_no_verdict_to_worry_about(run: Run) -> None:
+    assert judged(run()) == {}
+
+
+def test_a_wrong_result_is_exit_1_and_names_the_case(run: Run) -> None:
+    results = run('if case.id == "two": raise WrongResultError("two: error 3 against float64, expected at most 1.")')
+    assert judged(results) == {"two": ("wrong-result", 1)}
+    (verdict,) = stages.verdicts(results, ("one", "two"), on_purpose=False)
+    assert verdict.text.startswith("two: error 3 against float64, expected at most 1;")
+
+
+def test_any_exception_of_the_kernel_is_a_wrong_result_with_its_message(run: Run) -> None:
+    (verdict,) = stages.verdicts(run('if case.id == "one": raise KeyError("BLOCK")'), ("one", "two"), on_purpose=False)
+    assert (verdict.case, verdict.exit_code) == ("one", 1)
+    assert "KeyError: 'BLOCK'" in verdict.text
+
+
+def test_a_skipped_case_is_invalid(run: Run) -> None:
+    assert judged(run('if case.id == "one": pytest.skip("not today")')) == {"one": ("skipped", 2)}
+
+
+def test_an_expected_failure_does_not_pass(run: Run) -> None:
+    assert judged(run('if case.id == "one": pytest.xfail("known")')) == {"one": ("skipped", 2)}
+
+
+def test_what_cannot_be_judged_keeps_its_own_reason(run: Run) -> None:
+    results = run('if case.id == "one": raise GateError("does-not-fit", "one: needs 30 GB, 22 GB are free.")')
+    assert judged(results) == {"one": ("does-not-fit", 2)}
+
+
+def test_a_case_without_a_test_is_invalid(run: Run) -> None:
+    found = stages.verdicts(run(), ("one", "two", "renamed"), on_purpose=False)
+    assert [(v.case, v.reason) for v in found] == [("renamed", "not-run")]
+
+
+@pytest.mark.parametrize("option", ["--deselect=checks/test_body.py::test_it[two]", "-k one"])
+def test_a_case_deselected_behind_the_gates_back_is_invalid(
+    run: Run, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", option)
+    assert judged(run()) == {"*": ("deselected", 2), "two": ("not-run", 2)}
+
+
+def test_a_test_deselected_behind_the_gates_back_is_invalid_though_its_case_has_another(
+    run: Run, project: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = TESTS.replace("test_it", "test_more").replace("{body}", "pass")
+    (project.root / "checks/test_more.py").write_text(second)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--deselect=checks/test_more.py::test_more checks/test_more.py")
+    assert judged(run()) == {"*": ("deselected", 2)}
+
+
+def test_no_test_at_all_is_invalid(run: Run) -> None:
+    results = run(cases=("three",))
+    assert exit_code(stages.verdicts(results, (), on_purpose=True)) == 2
+    assert [v.reason for v in stages.verdicts(results, (), on_purpose=True)] == ["zero-cases"]
+
+
+def test_cases_chosen_by_id_run_alone(run: Run) -> None:
+    assert {item["case"] for item in run(cases=("two",)).items.values()} == {"two"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--benchmark-disable",), "--benchmark-disable turns every benchmark off"),
+        (("--benchmark-skip",), "--benchmark-skip turns every benchmark off"),
+        (("-n", "2"), "pytest-xdist"),
+        (("--dist=load", "-n1"), "pytest-xdist"),
+        (("-p", "no:benchmark"), "pytest-benchmark is not loaded"),
+        (("--no-such-option",), "unrecognized arguments: --no-such-option"),
+    ],
+)
+def test_options_that_would_measure_nothing_are_refused_with_one_sentence(
+    run: Run, options: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(GateError, match=says) as caught:
+        run(pytest_args=options)
+    assert caught.value.text.count("\n") == 0
+
+
+def test_the_same_options_hidden_in_the_environment_are_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--benchmark-disable")
+    with pytest.raises(GateError, match="turns every benchmark off"):
+        run()
+
+
+def test_a_kernel_that_kills_its_process_is_said(run: Run) -> None:
+    with pytest.raises(GateError, match="killed by signal 9"):
+        run("os.kill(os.getpid(), signal.SIGKILL)")
+
+
+def test_a_run_that_stops_half_way_leaves_the_rest_not_run(run: Run) -> None:
+    results = run('if case.id == "one": pytest.exit("enough")')
+    assert judged(results)["two"] == ("not-run", 2)
+
+
+def test_a_kernel_that_hangs_is_stopped(run: Run) -> None:
+    with pytest.raises(GateError, match="did not end within 5 s"):
+        run("time.sleep(60)", timeout_s=5)
+
+
+def test_a_test_file_that_cannot_be_imported_is_said(project: Settings) -> None:
+    (project.root / "checks/test_broken.py").write_text("import no_such_module\n")
+    with pytest.raises(GateError, match="no_such_module"):
+        stages.run_tests(project, "test_broken.py", project.root / "out/results.json")
+
+
+def test_a_results_file_of_an_earlier_run_is_never_read(run: Run, project: Settings) -> None:
+    run()
+    with pytest.raises(GateError, match="left no results"):
+        run(pytest_args=("--benchmark-skip",))
+    assert not (project.root / "out/results.json").exists()
+
+
+def test_the_worst_verdict_of_a_case_is_kept() -> None:
+    items = {
+        "a": {"case": "one", "outcome": "skipped", "reason": "", "text": ""},
+        "b": {"case": "one", "outcome": "failed", "reason": "", "text": "one: wrong."},
+        "c": {"case": "one", "outcome": "passed", "reason": "", "text": ""},
+    }
+    found = stages.verdicts(stages.Results(items=items, deselected=(), seed=1), ("one",), on_purpose=False)
+    assert [(v.case, v.status, v.exit_code) for v in found] == [("one", Status.INVALID, 1)]
+
+
+def test_the_seed_of_a_run_is_drawn_anew_and_kept(run: Run) -> None:
+    assert run().seed != run().seed
+    assert run(pytest_args=("--perfgate-seed=7",)).seed == 7
