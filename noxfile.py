@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +24,16 @@ def install(session: nox.Session, group: str) -> None:
         session.install(*nox.project.dependency_groups(PROJECT, group))
 
 
+def environment_python() -> str:
+    """The Python that has torch: the one that runs nox, or else the first on the path (nox may live apart)."""
+    if importlib.util.find_spec("torch"):
+        return sys.executable
+    return shutil.which("python") or shutil.which("python3") or sys.executable
+
+
 def perfgate(session: nox.Session, command: str) -> None:
     """Run the gate and end nox with its exit code: 0, 1, 2 or 3, where nox itself knows only 0 and 1."""
-    python = str(Path(session.bin) / "python") if session.bin else sys.executable
+    python = environment_python() if session.venv_backend == "none" else str(Path(session.bin) / "python")
     environment = {**os.environ, **{key: value for key, value in session.env.items() if value is not None}}
     done = subprocess.run([python, "-m", "perfgate", command, *session.posargs], env=environment, check=False)  # noqa: S603
     if done.returncode:

@@ -177,8 +177,8 @@ def _tensor_cores_lost(before: KernelFacts, after: KernelFacts) -> Iterator[tupl
 
 
 def _blocks_lost(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
-    """Fewer blocks to hide latency with; larger blocks that leave more warps resident are not a loss."""
-    if after.blocks_per_sm < before.blocks_per_sm and after.occupancy_percent <= before.occupancy_percent:
+    """Fewer blocks to hide latency with; where larger blocks keep more warps resident, the sentence shows that."""
+    if after.blocks_per_sm < before.blocks_per_sm:
         limits = {
             "registers": (before.registers, after.registers),
             "shared memory": (before.shared_bytes, after.shared_bytes),

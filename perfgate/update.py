@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from perfgate.settings import Settings
 
 
-def run(settings: Settings, *, reason: str, only: str | None, launches: int | None) -> int:
+def run(settings: Settings, *, reason: str, only: str | None, launches: int | None, commit: str = "") -> int:
     """Check, compile, measure, show old against new, write.
 
     Args:
@@ -30,6 +30,7 @@ def run(settings: Settings, *, reason: str, only: str | None, launches: int | No
         reason: Why the numbers change; kept in the files.
         only: ``compiled`` or ``throughput`` to leave the other alone.
         launches: Worker processes; None takes the project's setting.
+        commit: What the files are, where git cannot be asked; empty asks git.
 
     Returns:
         0 when every baseline that this machine can record was written.
@@ -49,9 +50,10 @@ def run(settings: Settings, *, reason: str, only: str | None, launches: int | No
         raise GateError(
             "no-card", f"Throughput baselines need a CUDA card and there is none ({session.environment['why']})."
         )
+    commit = commit or measuring.commit(settings)
     _refuse(gate.correctness(session)[0])
-    compiled = _compile(session, reason) if only != "throughput" else None
-    measured = _measure(session, reason, launches=count) if gpu and only != "compiled" else None
+    compiled = _compile(session, reason, commit=commit) if only != "throughput" else None
+    measured = _measure(session, reason, launches=count, commit=commit) if gpu and only != "compiled" else None
     # Everything has been found good: only now is anything written.
     if compiled:
         path = settings.root / settings.baselines / settings.target / "compiled.json"
@@ -75,7 +77,7 @@ def _refuse(stage: Stage) -> None:
         raise GateError(bad[0].reason, f"No baseline was written. {bad[0].text}")
 
 
-def _compile(session: Session, reason: str) -> CompiledBaseline:
+def _compile(session: Session, reason: str, *, commit: str) -> CompiledBaseline:
     """Facts of every case; a kernel that could not run is refused, a slower one is shown."""
     settings = session.settings
     print(f"perf: compiling for {settings.target} …", flush=True)
@@ -89,13 +91,13 @@ def _compile(session: Session, reason: str) -> CompiledBaseline:
         target=settings.target,
         versions=built.versions,
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=measuring.commit(settings) or "unknown",
+        commit=commit or "unknown",
         reason=reason,
         cases=built.cases,
     )
 
 
-def _measure(session: Session, reason: str, *, launches: int) -> Recording:
+def _measure(session: Session, reason: str, *, launches: int, commit: str) -> Recording:
     """Times of every case; a disturbed card is refused."""
     settings = session.settings
     recording, failed = measuring.measure(settings, session.output, expected=session.timed, launches=launches)
@@ -109,7 +111,7 @@ def _measure(session: Session, reason: str, *, launches: int) -> Recording:
     path = settings.root / settings.baselines / gate.baseline_name(session)
     if path.is_file():
         _show("throughput", judge(read_recording(path), recording, read_limits(settings.root)))
-    return dataclasses.replace(recording, reason=reason)
+    return dataclasses.replace(recording, reason=reason, commit=commit)
 
 
 def _show(title: str, verdicts: tuple[Verdict, ...]) -> None:

@@ -67,7 +67,7 @@ def recording(  # noqa: PLR0913 - each is one independent choice, all by name
     return Recording(samples=samples, environment=environment, settings=settings, source=source)
 
 
-def document(launches: Sequence[int], **options: Any) -> dict[str, Any]:  # noqa: ANN401 - recording's own
+def document(launches: Sequence[int], **options: Any) -> dict[str, Any]:
     """The same as the JSON object of a file, for tests to spoil."""
     made: dict[str, Any] = json.loads(json.dumps(recording_to_json(recording(launches, **options))))
     return made

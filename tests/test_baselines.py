@@ -229,7 +229,7 @@ def test_one_file_given_twice_is_not_two_launches(tmp_path: Path) -> None:
         (recording([1], cases=CASES, other="A2"), "files-disagree"),
     ],
 )
-def test_files_that_do_not_belong_together_are_refused(second: Any, reason: str) -> None:  # noqa: ANN401 - parameters
+def test_files_that_do_not_belong_together_are_refused(second: Any, reason: str) -> None:
     with pytest.raises(GateError) as caught:
         merge([recording([0], cases=CASES), second])
     assert caught.value.reason == reason

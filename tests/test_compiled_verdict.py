@@ -33,7 +33,7 @@ def case(*kernels: KernelFacts, error: str = "", contract: dict[str, Any] | None
     return CompiledCase(contract=CONTRACT if contract is None else contract, kernels=kernels, error=error)
 
 
-def baseline(*kernels: KernelFacts, **changes: Any) -> CompiledBaseline:  # noqa: ANN401 - any field
+def baseline(*kernels: KernelFacts, **changes: Any) -> CompiledBaseline:
     stored = CompiledBaseline(
         target="sm_89",
         versions=VERSIONS,
@@ -46,7 +46,7 @@ def baseline(*kernels: KernelFacts, **changes: Any) -> CompiledBaseline:  # noqa
     return replace(stored, **changes)
 
 
-def changed(**changes: Any) -> KernelFacts:  # noqa: ANN401 - any field
+def changed(**changes: Any) -> KernelFacts:
     return replace(FACTS, code_hash=OTHER, **changes)
 
 
@@ -128,11 +128,11 @@ def test_every_limiter_of_a_lost_block_is_named() -> None:
     assert "registers 118 → 172 and shared memory 49152 → 65536 bytes" in judge(case(now), baseline()).text
 
 
-def test_fewer_blocks_that_hold_more_warps_are_not_a_loss() -> None:
+def test_a_block_lost_is_told_also_where_larger_blocks_hold_more_warps() -> None:
     config = {**FACTS.config, "num_warps": 16}
     verdict = judge(case(changed(config=config, blocks_per_sm=1, occupancy_percent=33.33)), baseline())
 
-    assert (verdict.status, verdict.reason) == (Status.SAME, "same-resources")
+    assert (verdict.status, verdict.reason) == (Status.SLOWER, "blocks-lost")
     assert "blocks an SM 2 → 1" in verdict.text
     assert "num_warps 4 → 16" in verdict.text
 

@@ -20,7 +20,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def _file(name: str, launches: Any, **options: Any) -> str:  # noqa: ANN401 - passed on
+def _file(name: str, launches: Any, **options: Any) -> str:
     Path(name).write_text(json.dumps(document(launches, **options)), encoding="utf-8")
     return name
 

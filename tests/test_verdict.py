@@ -26,7 +26,7 @@ def _judged(now: Recording, then: Recording | None = None) -> Verdict:
     return _only(judge(then, now, LIMITS))
 
 
-def _changed(found: Recording, **changes: Any) -> Recording:  # noqa: ANN401 - any field of Samples
+def _changed(found: Recording, **changes: Any) -> Recording:
     samples = {case: dataclasses.replace(one, **changes) for case, one in found.samples.items()}
     return dataclasses.replace(found, samples=samples)
 
