@@ -24,6 +24,9 @@ def _parser() -> argparse.ArgumentParser:
     new = commands.add_parser("update-baselines", help="measure and store new baselines, with a reason")
     new.add_argument("--reason", default="", help="why the numbers change; kept in the baseline")
     new.add_argument("--only", choices=("compiled", "throughput"), help="update one kind of baseline")
+    new.add_argument(
+        "--beside", action="store_true", help="keep the machine code of this Triton beside the pinned one's"
+    )
     new.add_argument("--commit", default="", help="commit of the measured files, where git cannot be asked")
     for command in (run, new):
         command.add_argument("--launches", type=int, metavar="N", help="worker processes of the measurement")
@@ -54,7 +57,14 @@ def main(argv: list[str]) -> int:
         if rest:
             raise GateError("bad-usage", f"Unknown option {rest[0]!r}; see python -m perfgate update-baselines --help.")
         return update.run(
-            project, reason=options.reason, only=options.only, launches=options.launches, commit=options.commit
+            project,
+            update.Update(
+                reason=options.reason,
+                only=options.only,
+                launches=options.launches or project.baseline_launches,
+                commit=options.commit,
+                beside=options.beside,
+            ),
         )
     except GateError as error:
         print(f"INVALID {error.reason}: {error.text}", file=sys.stderr)

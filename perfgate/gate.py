@@ -180,7 +180,8 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
     print(f"perf: compiling {len(chosen)} cases for {settings.target} …", flush=True)
     try:
         built = building.build_apart(settings, session.output / "compiled.json", chosen)
-        stored = find(settings, f"{settings.target}/compiled.json", base=session.request.base, scratch=session.output)
+        name = compiled_name(settings, built.versions["triton"])
+        stored = find(settings, name, base=session.request.base, scratch=session.output)
         baseline = read_compiled(stored.path)
     except GateError as error:
         stage.verdicts = (_broken(error),)
@@ -240,6 +241,22 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
     except GateError as error:
         stage.verdicts = (_broken(error),)
     return stage
+
+
+def compiled_name(settings: Settings, triton: str, *, beside: bool = False) -> str:
+    """Path of the compiled baseline for a Triton version, below the baselines folder.
+
+    Machine code differs between compilers. A machine that has another Triton than the project pins may have a file
+    of its own beside the main one; where it has none, the main one judges, and the compiler is what changed.
+
+    Args:
+        settings: The project's.
+        triton: The version that compiles here.
+        beside: The file of its own, whether it exists or not.
+    """
+    own = f"{settings.target}/compiled-triton-{triton}.json"
+    exists = (settings.root / settings.baselines / own).is_file()
+    return own if beside or exists else f"{settings.target}/compiled.json"
 
 
 def baseline_name(session: Session) -> str:

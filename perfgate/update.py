@@ -6,8 +6,9 @@ Owns the refusals. What was stored before is shown beside what is stored now.
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from perfgate import building, comparable, gate, measuring, report
 from perfgate.baselines import read_recording
@@ -18,19 +19,33 @@ from perfgate.records import GateError, Recording, Verdict
 from perfgate.verdict import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from perfgate.gate import Session, Stage
     from perfgate.settings import Settings
 
+_Baseline = TypeVar("_Baseline")
 
-def run(settings: Settings, *, reason: str, only: str | None, launches: int | None, commit: str = "") -> int:
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What the user asked for."""
+
+    reason: str
+    """Why the numbers change; kept in the files."""
+    only: str | None = None
+    """``compiled`` or ``throughput``, to leave the other alone."""
+    launches: int
+    """Worker processes of the measurement."""
+    commit: str = ""
+    """What the files are, where git cannot be asked; empty asks git."""
+    beside: bool = False
+    """Store the machine code of another Triton than the pinned one beside the main file, not over it."""
+
+
+def run(settings: Settings, request: Update) -> int:
     """Check, compile, measure, show old against new, write.
-
-    Args:
-        settings: The project's.
-        reason: Why the numbers change; kept in the files.
-        only: ``compiled`` or ``throughput`` to leave the other alone.
-        launches: Worker processes; None takes the project's setting.
-        commit: What the files are, where git cannot be asked; empty asks git.
 
     Returns:
         0 when every baseline that this machine can record was written.
@@ -38,37 +53,36 @@ def run(settings: Settings, *, reason: str, only: str | None, launches: int | No
     Raises:
         GateError: What was refused and why; nothing has been written then.
     """
-    if not reason.strip():
+    if not request.reason.strip():
         raise GateError(
             "no-reason",
-            'No reason was given, expected one sentence on why the numbers change: nox -s update-baselines -- --reason "…".',
+            "No reason was given, expected one sentence on why the numbers change: "
+            'nox -s update-baselines -- --reason "…".',
         )
-    count = launches or settings.baseline_launches
-    session = gate.open_session(settings, gate.Request(launches=count))
-    gpu = session.environment["gpu"]
-    if only == "throughput" and not gpu:
-        raise GateError(
-            "no-card", f"Throughput baselines need a CUDA card and there is none ({session.environment['why']})."
-        )
-    commit = commit or measuring.commit(settings)
+    session = gate.open_session(settings, gate.Request(launches=request.launches))
+    gpu, why = session.environment["gpu"], session.environment["why"]
+    if request.only == "throughput" and not gpu:
+        raise GateError("no-card", f"Throughput baselines need a CUDA card and there is none ({why}).")
     _refuse(gate.correctness(session)[0])
-    compiled = _compile(session, reason, commit=commit) if only != "throughput" else None
-    measured = _measure(session, reason, launches=count, commit=commit) if gpu and only != "compiled" else None
+    compiled = _compile(session, request) if request.only != "throughput" else None
+    measured = _measure(session, request) if gpu and request.only != "compiled" else None
     # Everything has been found good: only now is anything written.
     if compiled:
-        path = settings.root / settings.baselines / settings.target / "compiled.json"
+        path = _compiled_path(settings, compiled.versions["triton"], request)
         write_compiled(path, compiled)
         print(f"update-baselines: wrote {path.relative_to(settings.root)}")
     if measured:
         path = settings.root / settings.baselines / gate.baseline_name(session)
         measuring.keep(path, measured)
         print(f"update-baselines: wrote {path.relative_to(settings.root)}")
-    elif only is None:
-        print(f"update-baselines: no throughput baseline was recorded: no CUDA card ({session.environment['why']}).")
-    print(
-        "update-baselines: look at the difference (git diff baselines), then commit it by itself with the same reason."
-    )
+    elif request.only is None:
+        print(f"update-baselines: no throughput baseline was recorded: no CUDA card ({why}).")
+    print("update-baselines: look at the difference (git diff baselines), then commit it by itself, with the reason.")
     return 0
+
+
+def _compiled_path(settings: Settings, triton: str, request: Update) -> Path:
+    return settings.root / settings.baselines / gate.compiled_name(settings, triton, beside=request.beside)
 
 
 def _refuse(stage: Stage) -> None:
@@ -77,12 +91,12 @@ def _refuse(stage: Stage) -> None:
         raise GateError(bad[0].reason, f"No baseline was written. {bad[0].text}")
 
 
-def _compile(session: Session, reason: str, *, commit: str) -> CompiledBaseline:
+def _compile(session: Session, request: Update) -> CompiledBaseline:
     """Facts of every case; a kernel that could not run is refused, a slower one is shown."""
     settings = session.settings
     print(f"perf: compiling for {settings.target} …", flush=True)
     built = building.build_apart(settings, session.output / "compiled.json")
-    stored = read_compiled(settings.root / settings.baselines / settings.target / "compiled.json")
+    stored = _readable(read_compiled, _compiled_path(settings, built.versions["triton"], request))
     found = judge_compiled(built.cases, stored, versions=built.versions, target=settings.target)
     if wrong := [verdict for verdict in found if verdict.wrong]:
         raise GateError(wrong[0].reason, f"No baseline was written. {wrong[0].text}")
@@ -91,16 +105,16 @@ def _compile(session: Session, reason: str, *, commit: str) -> CompiledBaseline:
         target=settings.target,
         versions=built.versions,
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=commit or "unknown",
-        reason=reason,
+        commit=_commit(session, request) or "unknown",
+        reason=request.reason,
         cases=built.cases,
     )
 
 
-def _measure(session: Session, reason: str, *, launches: int, commit: str) -> Recording:
+def _measure(session: Session, request: Update) -> Recording:
     """Times of every case; a disturbed card is refused."""
     settings = session.settings
-    recording, failed = measuring.measure(settings, session.output, expected=session.timed, launches=launches)
+    recording, failed = measuring.measure(settings, session.output, expected=session.timed, launches=request.launches)
     if failed or recording is None:
         raise GateError(failed[0].reason, f"No baseline was written. {failed[0].text}")
     for case, samples in recording.samples.items():
@@ -109,14 +123,27 @@ def _measure(session: Session, reason: str, *, launches: int, commit: str) -> Re
                 found[0], f"No baseline was written. {case}: {found[1]}; wait until the card is free and cool."
             )
     path = settings.root / settings.baselines / gate.baseline_name(session)
-    if path.is_file():
-        _show("throughput", judge(read_recording(path), recording, read_limits(settings.root)))
-    return dataclasses.replace(recording, reason=reason, commit=commit)
+    stored = _readable(read_recording, path) if path.is_file() else None
+    _show("throughput", judge(stored, recording, read_limits(settings.root)) if stored else ())
+    return dataclasses.replace(recording, reason=request.reason, commit=_commit(session, request))
+
+
+def _commit(session: Session, request: Update) -> str:
+    return request.commit or measuring.commit(session.settings)
+
+
+def _readable(read: Callable[[Path], _Baseline | None], path: Path) -> _Baseline | None:
+    """The old baseline, or None where it is broken: it is about to be replaced, which mends it."""
+    try:
+        return read(path)
+    except GateError as error:
+        print(f"update-baselines: the old baseline is replaced unread: {error.text}")
+        return None
 
 
 def _show(title: str, verdicts: tuple[Verdict, ...]) -> None:
     """Old against new; the verdicts decide nothing here, since the change is meant."""
     if verdicts:
-        print(report.format_text(verdicts, title=f"{title}, old against new"))
+        print(report.format_text(verdicts, title=f"{title}, old against new", brief=True))
     else:
         print(f"{title}: there was no baseline before.")
