@@ -58,7 +58,8 @@ def update_baselines(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test the gate itself; needs no card."""
     install(session, "tests")
-    session.run("python", "-m", "pytest", *session.posargs)
+    # Off: pytest-benchmark, which warns under xdist; nothing here is timed.
+    session.run("python", "-m", "pytest", "-n", "2", "-p", "no:benchmark", *session.posargs)
 
 
 @nox.session

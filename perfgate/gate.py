@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from perfgate.settings import Settings
 
-_NONE_CHOSEN = "none of the chosen cases is one that is compiled and timed"
+_NOTHING_CHOSEN = "no case that is compiled and timed was chosen, or none could be checked before"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,18 +175,18 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
     """The machine code for the target, against the stored facts."""
     settings, stage = session.settings, Stage(name="compiled")
     if not chosen:
-        stage.left_out = _NONE_CHOSEN
+        stage.left_out = _NOTHING_CHOSEN
         return stage
     print(f"perf: compiling {len(chosen)} cases for {settings.target} …", flush=True)
     try:
         built = building.build_apart(settings, session.output / "compiled.json", chosen)
         name = compiled_name(settings, built.versions["triton"])
         stored = find(settings, name, base=session.request.base, scratch=session.output)
+        stage.note = stored.note
         baseline = read_compiled(stored.path)
     except GateError as error:
         stage.verdicts = (_broken(error),)
         return stage
-    stage.note = stored.note
     stage.verdicts = judge_compiled(
         built.cases,
         baseline,
@@ -206,14 +206,14 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
     elif wrong:
         stage.left_out = "a wrong kernel gets no speed number"
     elif not chosen:
-        stage.left_out = _NONE_CHOSEN
+        stage.left_out = _NOTHING_CHOSEN
     if stage.left_out:
         return stage
     try:
         # Before the measurement: a file that cannot be read is no reason to wait for minutes.
         stored = find(settings, baseline_name(session), base=session.request.base, scratch=session.output)
-        baseline = read_recording(stored.path) if stored.path.is_file() else None
         stage.note = stored.note
+        baseline = read_recording(stored.path) if stored.path.is_file() else None
         stage.recording, failed = measure(
             settings,
             session.output,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from perfgate import stages
-from perfgate.baselines import read_launches, write_recording
+from perfgate.baselines import merge, read_recording, write_recording
 from perfgate.cards import card
 from perfgate.metrics import recording_metrics
 from perfgate.records import GateError, Recording, Verdict
@@ -80,12 +80,13 @@ def measure(  # noqa: PLR0913 - each is one independent choice, all by name
 
 
 def _recording(settings: Settings, files: Sequence[Path], *, without: Collection[str]) -> Recording:
-    joined = read_launches(files)
+    """All launches as one recording, less the cases that failed in any of them."""
+    read = (read_recording(path) for path in files)
+    sound = [
+        dataclasses.replace(one, samples={k: v for k, v in one.samples.items() if k not in without}) for one in read
+    ]
     return dataclasses.replace(
-        joined,
-        samples={case: samples for case, samples in joined.samples.items() if case not in without},
-        commit=commit(settings),
-        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        merge(sound), commit=commit(settings), recorded_at=datetime.now(UTC).isoformat(timespec="seconds")
     )
 
 

@@ -72,6 +72,11 @@ class Record:
         if wanted:
             items[:] = [item for item in items if _case_id(item) in wanted]
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Every collected test has an entry from the start, so that one that is never reached is seen."""
+        for item in session.items:
+            self._items[item.nodeid] = {"case": _case_id(item), "outcome": "not run", "reason": "", "text": ""}
+
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Remember what pytest itself was told to leave out."""
         self._deselected += [item.nodeid for item in items]
@@ -87,9 +92,7 @@ class Record:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Remember the worst that a test's setup, call and teardown said."""
         report = yield
-        entry = self._items.setdefault(
-            item.nodeid, {"case": _case_id(item), "outcome": "not run", "reason": "", "text": ""}
-        )
+        entry = self._items[item.nodeid]
         error = call.excinfo.value if call.excinfo else None
         if report.skipped:
             entry.update(outcome="skipped", text=_last_line(report.longreprtext))
@@ -97,17 +100,24 @@ class Record:
             entry.update(outcome="invalid", reason=error.reason, text=error.text)
         elif report.failed:
             entry.update(outcome="failed", text=_first_line(error) if error else _last_line(report.longreprtext))
-        elif report.when == "call" and entry["outcome"] == "not run":
+        elif report.when == "call" and entry["outcome"] == "running":
             entry["outcome"] = "passed"
         return report
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the record, if it was asked for."""
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Leave word of which test is running: a kernel that kills the process leaves nothing else."""
+        self._items[nodeid]["outcome"] = "running"
+        self._write()
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the record; a test that was cut short by the session's end has not run."""
+        for entry in self._items.values():
+            if entry["outcome"] == "running":
+                entry["outcome"] = "not run"
+        self._write()
+
+    def _write(self) -> None:
         path: Path | None = self._config.option.perfgate_results
-        for item in session.items:  # a run that stopped early leaves these without a report
-            self._items.setdefault(
-                item.nodeid, {"case": _case_id(item), "outcome": "not run", "reason": "", "text": ""}
-            )
         if path is not None:
             document = {
                 "schema": SCHEMA,

@@ -59,7 +59,7 @@ def run_tests(  # noqa: PLR0913 - each is one independent choice, all by name
     log = results_path.with_suffix(".log")
     with log.open("w", encoding="utf-8") as stream:
         try:
-            code = subprocess.run(  # noqa: S603 - our own tests
+            code: int | None = subprocess.run(  # noqa: S603 - our own tests
                 command,
                 cwd=settings.root,
                 env={**os.environ, **(environment or {})},
@@ -70,12 +70,11 @@ def run_tests(  # noqa: PLR0913 - each is one independent choice, all by name
                 check=False,
             ).returncode
         except subprocess.TimeoutExpired:
-            raise GateError(
-                "hung", f"{test_file} did not end within {timeout_s} s and was stopped; its output is in {log}."
-            ) from None
+            code = None
+    ended = f"did not end within {timeout_s} s" if code is None else _why(log, code)
     if not results_path.is_file():
-        raise GateError("no-results", f"{test_file} left no results ({_why(log, code)}); its output is in {log}.")
-    return _read(results_path)
+        raise GateError("no-results", f"{test_file} left no results ({ended}); its output is in {log}.")
+    return _read(results_path, ended=ended)
 
 
 def _why(log: Path, code: int) -> str:
@@ -92,12 +91,16 @@ def _why(log: Path, code: int) -> str:
     return (errors or lines[-1:] or ["no output"])[0]
 
 
-def _read(path: Path) -> Results:
+def _read(path: Path, *, ended: str) -> Results:
+    """Read what a run left; a test that was running when its process died took it down."""
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if document.get("schema") != SCHEMA:
         raise GateError("bad-results", f"{path} has schema {document.get('schema')!r}, expected {SCHEMA}; run again.")
     if document["collect_errors"]:
         raise GateError("not-collected", f"The tests could not be collected: {document['collect_errors'][0]}.")
+    for item in document["items"].values():
+        if item["outcome"] == "running":
+            item.update(outcome="failed", text=f"{item['case']}: its process died while it ran ({ended}).")
     return Results(items=document["items"], deselected=tuple(document["deselected"]), seed=document["seed"])
 
 

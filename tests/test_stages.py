@@ -153,9 +153,20 @@ def test_the_same_options_hidden_in_the_environment_are_refused(run: Run, monkey
         run()
 
 
-def test_a_kernel_that_kills_its_process_is_said(run: Run) -> None:
-    with pytest.raises(GateError, match="killed by signal 9"):
-        run("os.kill(os.getpid(), signal.SIGKILL)")
+def test_a_kernel_that_kills_its_process_is_wrong_and_named_and_the_rest_has_not_run(run: Run) -> None:
+    results = run("os.kill(os.getpid(), signal.SIGKILL)")
+    assert judged(results) == {"one": ("wrong-result", 1), "two": ("not-run", 2)}
+    first = stages.verdicts(results, (), on_purpose=False)[0]
+    assert "one: its process died while it ran (killed by signal 9)" in first.text
+
+
+def test_what_failed_before_a_crash_is_kept(run: Run) -> None:
+    body = """
+        if case.id == "one":
+            raise WrongResultError("one: error 3.")
+        os.abort()
+    """
+    assert judged(run(body)) == {"one": ("wrong-result", 1), "two": ("wrong-result", 1)}
 
 
 def test_a_run_that_stops_half_way_leaves_the_rest_not_run(run: Run) -> None:
@@ -163,9 +174,10 @@ def test_a_run_that_stops_half_way_leaves_the_rest_not_run(run: Run) -> None:
     assert judged(results)["two"] == ("not-run", 2)
 
 
-def test_a_kernel_that_hangs_is_stopped(run: Run) -> None:
-    with pytest.raises(GateError, match="did not end within 5 s"):
-        run("time.sleep(60)", timeout_s=5)
+def test_a_kernel_that_hangs_is_stopped_and_named(run: Run) -> None:
+    results = run("time.sleep(60)", timeout_s=5)
+    assert judged(results) == {"one": ("wrong-result", 1), "two": ("not-run", 2)}
+    assert "did not end within 5 s" in stages.verdicts(results, (), on_purpose=False)[0].text
 
 
 def test_a_test_file_that_cannot_be_imported_is_said(project: Settings) -> None:
