@@ -12,10 +12,9 @@ from perfgate.compiled_baseline import read_compiled
 from perfgate.compiled_verdict import judge_compiled
 from perfgate.correctness import WrongResultError
 from perfgate.records import Case, GateError, Verdict
+from perfgate.stored import compiled_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from perfgate.settings import Settings
 
 
@@ -25,9 +24,9 @@ def verdicts(
 ) -> dict[str, Verdict]:
     """One verdict a case, from one compilation of all of them."""
     selected = pytestconfig.option.perfgate_case or [case.id for case in cases.CASES]
-    output: Path = pytestconfig.option.perfgate_compiled or tmp_path_factory.mktemp("compiled") / "compiled.json"
-    built = building.build_apart(gate_settings, output, selected)
-    stored = read_compiled(gate_settings.root / gate_settings.baselines / gate_settings.target / "compiled.json")
+    built = building.build_apart(gate_settings, tmp_path_factory.mktemp("compiled") / "compiled.json", selected)
+    name = compiled_name(gate_settings, built.versions["triton"])
+    stored = read_compiled(gate_settings.root / gate_settings.baselines / name)
     found = judge_compiled(built.cases, stored, versions=built.versions, target=gate_settings.target, selected=selected)
     return {verdict.case: verdict for verdict in found}
 

@@ -15,13 +15,17 @@ USAGE_EXIT = 2
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m perfgate", description=__doc__.split("\n")[0] if __doc__ else None)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="check, compile, measure and judge (nox -s perf); other options go to pytest")
+    run = commands.add_parser(
+        "run", allow_abbrev=False, help="check, compile, measure and judge (nox -s perf); other options go to pytest"
+    )
     run.add_argument("--case", action="append", default=[], metavar="ID", help="only this case (may be repeated)")
     run.add_argument("-k", metavar="EXPR", help="only cases that match, as pytest's -k")
     run.add_argument("-m", metavar="EXPR", help="only cases with this marker, as pytest's -m (quick)")
     run.add_argument("--require-gpu", action="store_true", help="exit 2 where throughput cannot be measured")
     run.add_argument("--base", metavar="REF", help="judge by the baselines of this git ref, not by those of the tree")
-    new = commands.add_parser("update-baselines", help="measure and store new baselines, with a reason")
+    new = commands.add_parser(
+        "update-baselines", allow_abbrev=False, help="measure and store new baselines, with a reason"
+    )
     new.add_argument("--reason", default="", help="why the numbers change; kept in the baseline")
     new.add_argument("--only", choices=("compiled", "throughput"), help="update one kind of baseline")
     new.add_argument(

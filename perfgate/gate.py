@@ -20,7 +20,7 @@ from perfgate.limits import read_limits
 from perfgate.measuring import measure
 from perfgate.records import GateError, Recording, Status, Verdict, exit_code
 from perfgate.settings import load_suite
-from perfgate.stored import find
+from perfgate.stored import compiled_name, find
 from perfgate.verdict import judge
 
 if TYPE_CHECKING:
@@ -241,22 +241,6 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
     except GateError as error:
         stage.verdicts = (_broken(error),)
     return stage
-
-
-def compiled_name(settings: Settings, triton: str, *, beside: bool = False) -> str:
-    """Path of the compiled baseline for a Triton version, below the baselines folder.
-
-    Machine code differs between compilers. A machine that has another Triton than the project pins may have a file
-    of its own beside the main one; where it has none, the main one judges, and the compiler is what changed.
-
-    Args:
-        settings: The project's.
-        triton: The version that compiles here.
-        beside: The file of its own, whether it exists or not.
-    """
-    own = f"{settings.target}/compiled-triton-{triton}.json"
-    exists = (settings.root / settings.baselines / own).is_file()
-    return own if beside or exists else f"{settings.target}/compiled.json"
 
 
 def baseline_name(session: Session) -> str:

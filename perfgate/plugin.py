@@ -32,7 +32,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--perfgate-results", type=Path, help="write what every test said to this file")
     group.addoption("--perfgate-case", action="append", default=[], help="run this case only (may be repeated)")
     group.addoption("--perfgate-seed", type=int, help="seed of the inputs; drawn anew and reported when not given")
-    group.addoption("--perfgate-compiled", type=Path, help="keep the facts of the compiled code in this file")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -30,6 +30,22 @@ class Stored:
     """What has to be said of it: that this change edits it, or that it is not committed."""
 
 
+def compiled_name(settings: Settings, triton: str, *, beside: bool = False) -> str:
+    """Path of the compiled baseline for a Triton version, below the baselines folder.
+
+    Machine code differs between compilers. A machine that has another Triton than the project pins may have a file
+    of its own beside the main one; where it has none, the main one judges, and the compiler is what changed.
+
+    Args:
+        settings: The project's.
+        triton: The version that compiles here.
+        beside: The file of its own, whether it exists or not.
+    """
+    own = f"{settings.target}/compiled-triton-{triton}.json"
+    exists = (settings.root / settings.baselines / own).is_file()
+    return own if beside or exists else f"{settings.target}/compiled.json"
+
+
 def find(settings: Settings, relative: str, *, base: str | None, scratch: Path) -> Stored:
     """Locate a baseline file.
 

@@ -16,6 +16,7 @@ from perfgate.compiled_baseline import CompiledBaseline, read_compiled, write_co
 from perfgate.compiled_verdict import judge_compiled
 from perfgate.limits import read_limits
 from perfgate.records import GateError, Recording, Verdict
+from perfgate.stored import compiled_name
 from perfgate.verdict import judge
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def run(settings: Settings, request: Update) -> int:
 
 
 def _compiled_path(settings: Settings, triton: str, request: Update) -> Path:
-    return settings.root / settings.baselines / gate.compiled_name(settings, triton, beside=request.beside)
+    return settings.root / settings.baselines / compiled_name(settings, triton, beside=request.beside)
 
 
 def _refuse(stage: Stage) -> None:
