@@ -71,23 +71,30 @@ def run_tests(  # noqa: PLR0913 - each is one independent choice, all by name
             ).returncode
         except subprocess.TimeoutExpired:
             code = None
+    if refused := _refusal(log):
+        raise GateError("refused", refused)
     ended = f"did not end within {timeout_s} s" if code is None else _why(log, code)
     if not results_path.is_file():
         raise GateError("no-results", f"{test_file} left no results ({ended}); its output is in {log}.")
     return _read(results_path, ended=ended)
 
 
+def _lines(log: Path) -> list[str]:
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return [line.strip(" !") for line in text.splitlines() if line.strip(" !")]
+
+
+def _refusal(log: Path) -> str:
+    """The plugin's own sentence where it refused to run; empty where it did not."""
+    return next((line.partition("perfgate: ")[2] for line in _lines(log) if line.startswith("Exit: perfgate: ")), "")
+
+
 def _why(log: Path, code: int) -> str:
     """The line of a run's output that says why it ended."""
-    lines = [
-        line.strip(" !") for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip(" !")
-    ]
-    ours = [line.split("perfgate: ", 1)[1] for line in lines if "perfgate: " in line]
-    errors = [line.rpartition("error: ")[2] for line in lines if "error: " in line or line.startswith("E  ")]
-    if ours:
-        return ours[0]
     if code < 0:
         return f"killed by signal {-code}"
+    lines = _lines(log)
+    errors = [line.rpartition("error: ")[2] for line in lines if "error: " in line or line.startswith("E  ")]
     return (errors or lines[-1:] or ["no output"])[0]
 
 

@@ -33,6 +33,18 @@ def test_a_product_of_operands_rounded_to_tf32_passes_as_tf32_and_fails_as_ieee(
         check_close("case", a, b, rounded, precision="ieee")
 
 
+@pytest.mark.parametrize(("times", "passes"), [(1.9, True), (2.2, False)])
+def test_an_error_of_twice_torchs_own_is_the_limit(times: float, *, passes: bool) -> None:
+    a, b = operands()
+    exact = a.double() @ b.double()
+    got = (exact + times * ((round_to_tf32(a) @ round_to_tf32(b)).double() - exact)).float()
+    if passes:
+        check_close("case", a, b, got, precision="tf32")
+    else:
+        with pytest.raises(WrongResultError, match="largest error"):
+            check_close("case", a, b, got, precision="tf32")
+
+
 def test_tf32_by_truncation_fails_on_positive_inputs_because_it_is_biased() -> None:
     a, b = (x.abs() for x in operands(k=2000))
     truncated = [(x.contiguous().view(torch.int32) & ~0x1FFF).view(torch.float32) for x in (a, b)]

@@ -189,7 +189,7 @@ def test_a_test_file_that_cannot_be_imported_is_said(project: Settings) -> None:
 def test_a_results_file_of_an_earlier_run_is_never_read(run: Run, project: Settings) -> None:
     run()
     with pytest.raises(GateError, match="left no results"):
-        run(pytest_args=("--benchmark-skip",))
+        run(pytest_args=("--no-such-option",))
     assert not (project.root / "out/results.json").exists()
 
 
