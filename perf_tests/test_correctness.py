@@ -15,13 +15,14 @@ import torch
 
 from perf_tests import cases
 from perfgate.correctness import WrongResultError, check_close, check_exact, same_bits
-from perfgate.memory import Guarded, guarded
-from perfgate.records import Case, GateError
+from perfgate.memory import Guarded, guarded, require_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from types import ModuleType
+
+    from perfgate.records import Case
 
 NAN = float("nan")
 
@@ -42,12 +43,8 @@ class Problem:
         if device == "cpu" and case in cases.CASES:
             self._chosen_as = partial(cases.chosen_as, kernel, case)
             case = cases.small(case)
-        if device == "cuda" and case.device_bytes > (free := torch.cuda.mem_get_info()[0]):
-            raise GateError(
-                "does-not-fit",
-                f"{case.id}: needs {case.device_bytes / 1e9:.1f} GB of device memory, {free / 1e9:.1f} GB are free; "
-                "run it on a larger card or free the memory.",
-            )
+        if device == "cuda":
+            require_room(case)
         self.case = case
         dtype = getattr(torch, case.dtype)
         self.a, self.b = (

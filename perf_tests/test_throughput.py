@@ -15,8 +15,7 @@ import torch
 from perf_tests import cases
 from perfgate import sampling
 from perfgate.correctness import WrongResultError, check_close, same_bits
-from perfgate.memory import guarded
-from perfgate.records import Case, GateError
+from perfgate.memory import guarded, require_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from perfgate.clock import Stopwatch
     from perfgate.machine import Monitor
+    from perfgate.records import Case
     from perfgate.settings import Settings
 
 _CHECKED_ROWS = 64
@@ -68,12 +68,7 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     seed: int,
     record_samples: Callable[..., None],
 ) -> None:
-    if case.device_bytes > (free := torch.cuda.mem_get_info()[0]):
-        raise GateError(
-            "does-not-fit",
-            f"{case.id}: needs {case.device_bytes / 1e9:.1f} GB of device memory, {free / 1e9:.1f} GB are free; "
-            "run it on a larger card or free the memory.",
-        )
+    require_room(case)
     dtype = getattr(torch, case.dtype)
     a, b = (
         guarded(shape, layout=layout, dtype=dtype, device="cuda").tensor

@@ -10,7 +10,7 @@ from math import prod
 
 import torch
 
-from perfgate.records import GateError
+from perfgate.records import Case, GateError
 
 CANARY = -1536.0
 """Exact in FP32, FP16 and BF16, and no likely result."""
@@ -64,6 +64,17 @@ class Guarded:
         """Sum of the buffer's bits as integers: changes when anything in it is overwritten."""
         bits = torch.int32 if self.buffer.element_size() == 4 else torch.int16  # noqa: PLR2004 - bytes of FP32
         return int(self.buffer.view(bits).sum(dtype=torch.int64))
+
+
+def require_room(case: Case) -> None:
+    """Raise GateError ``does-not-fit`` when the card present has not the free memory that a case needs."""
+    free: int = torch.cuda.mem_get_info()[0]
+    if case.device_bytes > free:
+        raise GateError(
+            "does-not-fit",
+            f"{case.id}: needs {case.device_bytes / 1e9:.1f} GB of device memory, {free / 1e9:.1f} GB are free; "
+            "run it on a larger card or free the memory.",
+        )
 
 
 def empty_like_layout(shape: tuple[int, ...], *, layout: str, dtype: torch.dtype, device: str) -> torch.Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from perf_tests.cases import CASES
 from perfgate.correctness import WrongResultError, check_close, check_exact, round_to_tf32, same_bits
-from perfgate.memory import CANARY, LAYOUTS, guarded
+from perfgate.memory import CANARY, LAYOUTS, guarded, require_room
 from perfgate.records import GateError
 
 
@@ -135,6 +136,22 @@ def test_layouts_are_what_their_names_say() -> None:
     }
     assert made["row"].data_ptr() % 16 == 0
     assert made["misaligned"].data_ptr() % 16 == 4
+
+
+def test_a_case_that_does_not_fit_the_card_present_says_what_it_needs_and_what_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = next(case for case in CASES if case.id == "k7_small_k")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (case.device_bytes, 0))
+    require_room(case)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (case.device_bytes - 1, 0))
+    with pytest.raises(GateError, match=r"k7_small_k: needs 15\.0 GB of device memory, 15\.0 GB are free"):
+        require_room(case)
+
+
+def test_every_case_fits_a_card_of_24_gb() -> None:
+    usable_bytes = 23.0 * 2**30  # of a 4090's 24 GiB the driver keeps some
+    assert [case.id for case in CASES if case.device_bytes > usable_bytes] == []
 
 
 def test_an_unknown_layout_is_refused_by_name() -> None:
