@@ -225,12 +225,12 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
         stage.verdicts = failed
         if stage.recording is None:
             return stage
-        stage.done = (
-            f"{len(stage.recording.samples)} cases in {session.request.launches} launches against {stored.name}"
-        )
+        measured = f"{len(stage.recording.samples)} cases in {session.request.launches} launches"
         if baseline is None:
-            stage.verdicts += (_no_baseline(session, stored.name),)
+            stage.left_out = f"{measured}, but there is nothing to compare with"
+            stage.verdicts += tuple(_no_baseline(session, case, stored.name) for case in stage.recording.samples)
             return stage
+        stage.done = f"{measured} against {stored.name}"
         without = {verdict.case for verdict in failed}
         stage.verdicts += judge(
             baseline,
@@ -248,14 +248,14 @@ def baseline_name(session: Session) -> str:
     return f"{slug(session.environment['gpu'], session.environment['code_path'])}/matmul.json"
 
 
-def _no_baseline(session: Session, where: str) -> Verdict:
+def _no_baseline(session: Session, case: str, where: str) -> Verdict:
     gpu = session.environment["gpu"]
     return Verdict(
-        case="*",
+        case=case,
         status=Status.INVALID,
         reason="no-baseline",
-        text=f"There is no throughput baseline for {gpu}, expected {where}; record one from code you trust: "
-        'nox -s update-baselines -- --only throughput --reason "first baseline of this card".',
+        text=f"{case}: was measured, but {gpu} has no throughput baseline, expected {where}; record one from code you "
+        'trust: nox -s update-baselines -- --only throughput --reason "first baseline of this card".',
     )
 
 

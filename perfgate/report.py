@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _WIDTH = 80
 _HEAD = ("case", "status", "time", "change", "TFLOPS", "GB/s", "roof", "vs ctl")
 _CASE_WIDTH = 22
+_MOST_SENTENCES = 5
+"""Sentences of one reason in a brief report; its table names every case."""
 _MEANING = {0: "pass", 1: "regression or wrong result", 2: "could not compare", 3: "unsure"}
 
 
@@ -43,7 +45,7 @@ def format_text(
         metrics: By case id, what the times mean; a case without shows dashes.
         partial: Cases judged and cases known, where the user chose some on purpose.
         title: Begins the last line.
-        brief: Leave out the sentences of cases that are the same.
+        brief: Leave out the sentences of cases that are the same, and of one reason all but the first few.
     """
     rows = [tuple(_plain(cell) for cell in row) for row in _rows(verdicts, metrics or {})]
     lines = []
@@ -56,8 +58,10 @@ def format_text(
         width = max(len(_HEAD[0]), *(min(len(row[0]), _CASE_WIDTH) for row in rows))
         lines += [_line(row, width) for row in (_HEAD, *rows)]
         lines += ["", "roof: share of the roofline; vs ctl: speed over the control's", ""]
+    spoken = Counter[str]()
     for verdict in _worst_first(verdicts):
-        if brief and verdict.status is Status.SAME:
+        spoken[verdict.reason] += 1
+        if brief and (verdict.status is Status.SAME or spoken[verdict.reason] > _MOST_SENTENCES):
             continue
         said = (
             f"{verdict.status} {verdict.reason}: {verdict.text}"
@@ -67,6 +71,10 @@ def format_text(
         lines += textwrap.wrap(
             _plain(said), _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
         )
+    if brief:
+        passed = {verdict.reason for verdict in verdicts if verdict.status is Status.SAME}
+        rest = {reason: count - _MOST_SENTENCES for reason, count in spoken.items() if reason not in passed}
+        lines += [f"… and {count} more of {_plain(reason)}" for reason, count in rest.items() if count > 0]
     return "\n".join([*lines, f"{title}: {_outcome(verdicts, partial)}"])
 
 
@@ -147,7 +155,7 @@ def summary(stages: Sequence[StageLike], *, partial: bool, code: int) -> str:
     """What a whole run judged, what it could not, and how it ended."""
     lines = []
     for stage in stages:
-        lines.append(f"{stage.name}: {_plain(stage.done or ('NOT judged' if stage.left_out else 'judged'))}")
+        lines.append(f"{stage.name}: {_plain(stage.done or 'NOT judged')}")
         if stage.left_out:
             lines[-1] += f" ({_plain(stage.left_out)})"
         if stage.note:
@@ -158,8 +166,8 @@ def summary(stages: Sequence[StageLike], *, partial: bool, code: int) -> str:
             lines.append(
                 textwrap.indent(format_text(stage.verdicts, metrics=numbers, title=stage.name, brief=True), "  ")
             )
-    judged = ", ".join(stage.name for stage in stages if not stage.left_out) or "nothing"
-    not_judged = ", ".join(stage.name for stage in stages if stage.left_out)
+    judged = ", ".join(stage.name for stage in stages if stage.done) or "nothing"
+    not_judged = ", ".join(stage.name for stage in stages if not stage.done)
     lines.append(
         f"perf: {'partial on purpose; ' if partial else ''}{_MEANING[code]}, exit {code}; judged: {judged}"
         + (f"; NOT judged: {not_judged}" if not_judged else "")

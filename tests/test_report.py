@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from perfgate.cards import card
 from perfgate.metrics import Metrics, metrics
 from perfgate.records import Status, Verdict
-from perfgate.report import format_json, format_markdown, format_text
+from perfgate.report import format_json, format_markdown, format_text, summary
 from perfgate.wording import change, duration, percent
 
 CONTRACT = {"flops": 2 * 4096**3, "min_bytes": 3 * 4096**2 * 4, "unit": "tf32"}
@@ -133,3 +134,32 @@ def test_units_fit_the_time() -> None:
     assert change(1.0123, "it") == "1.23 % slower than it"
     assert change(0.9877, "it") == "1.23 % faster than it"
     assert change(1.00001, "it") == "unchanged from it"
+
+
+def test_a_stage_that_could_not_be_judged_is_never_listed_as_judged() -> None:
+    refused = Verdict(case="*", status=Status.INVALID, reason="refused", text="It turns every benchmark off.")
+    stages = [
+        SimpleNamespace(name="correctness", done="", left_out="", note="", verdicts=(refused,), recording=None),
+        SimpleNamespace(name="compiled", done="2 cases", left_out="", note="of main", verdicts=(), recording=None),
+        SimpleNamespace(name="throughput", done="", left_out="no CUDA card", note="", verdicts=(), recording=None),
+    ]
+    said = summary(stages, partial=False, code=2)
+    assert said.splitlines()[0] == "correctness: NOT judged"
+    assert "  note: of main" in said
+    assert "throughput: NOT judged (no CUDA card)" in said
+    last = "perf: could not compare, exit 2; judged: compiled; NOT judged: correctness, throughput"
+    assert said.splitlines()[-1] == last
+
+
+def test_a_brief_report_names_every_case_and_explains_a_few() -> None:
+    same = [Verdict(case="fine", status=Status.SAME, reason="same", text="fine: unchanged.")]
+    wrong = [
+        Verdict(case=f"case{i}", status=Status.INVALID, reason="wrong-result", text=f"case{i}: off.", wrong=True)
+        for i in range(8)
+    ]
+    said = format_text([*same, *wrong], brief=True)
+    assert all(f"case{i} " in said for i in range(8))
+    assert said.count("off.") == 5
+    assert "… and 3 more of wrong-result" in said
+    assert "unchanged" not in said
+    assert format_text([*same, *wrong]).count("off.") == 8
