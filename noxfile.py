@@ -31,11 +31,11 @@ def environment_python() -> str:
     return shutil.which("python") or shutil.which("python3") or sys.executable
 
 
-def perfgate(session: nox.Session, command: str) -> None:
+def perfgate(session: nox.Session, command: str, *arguments: str) -> None:
     """Run the gate and end nox with its exit code: 0, 1, 2 or 3, where nox itself knows only 0 and 1."""
     python = environment_python() if session.venv_backend == "none" else str(Path(session.bin) / "python")
     environment = {**os.environ, **{key: value for key, value in session.env.items() if value is not None}}
-    done = subprocess.run([python, "-m", "perfgate", command, *session.posargs], env=environment, check=False)  # noqa: S603
+    done = subprocess.run([python, "-m", "perfgate", command, *(arguments or session.posargs)], env=environment, check=False)  # noqa: S603
     if done.returncode:
         sys.exit(done.returncode)
 
@@ -52,6 +52,21 @@ def update_baselines(session: nox.Session) -> None:
     """Measure and store new baselines: ``nox -s update-baselines -- --reason "why"``."""
     install(session, "gate")
     perfgate(session, "update-baselines")
+
+
+@nox.session
+def calibrate(session: nox.Session) -> None:
+    """Measure the gate's own false alarms and misses on this card: ``nox -s calibrate``."""
+    install(session, "gate")
+    install(session, "plots")
+    perfgate(session, "calibrate")
+
+
+@nox.session(name="side-by-side")
+def side_by_side(session: nox.Session) -> None:
+    """The rules of other gates and this one's on the recorded launches; needs no card."""
+    install(session, "plots")
+    perfgate(session, "side-by-side", *session.posargs or ("tests/data/h100-launches.json.gz", "--output", "tests/data"))
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""One launch's worth of times of every case: the kernel, and the vendor library beside it.
+"""One launch's worth of times of every case: the kernel, the vendor library and, if there is one, the other side.
 
 Passes when there are numbers to judge; whether they are good is judged over several launches by the gate.
 """
@@ -6,6 +6,7 @@ Passes when there are numbers to judge; whether they are good is judged over sev
 from __future__ import annotations
 
 import gc
+import statistics
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import torch
 from perf_tests import cases
 from perfgate import sampling
 from perfgate.correctness import WrongResultError, check_close, same_bits
+from perfgate.launched import cache_folder, code_of
 from perfgate.memory import guarded, require_room
 
 if TYPE_CHECKING:
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
 
     from perfgate.clock import Stopwatch
     from perfgate.machine import Monitor
+    from perfgate.plugin import OtherSide
     from perfgate.records import Case
     from perfgate.settings import Settings
 
 _CHECKED_ROWS = 64
+_TRIALS = 3
+"""Runs that tell how long a case takes, for the number of its rounds."""
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +66,7 @@ def _check_rows(case: Case, a: torch.Tensor, b: torch.Tensor, got: torch.Tensor,
 def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     case: Case,
     kernel: ModuleType,
+    other_side: OtherSide | None,
     stopwatch: Stopwatch,
     monitor: Monitor,
     gpu_benchmark: sampling.Benchmark,
@@ -76,19 +82,29 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     )
     cases.fill(case, a, b, exact=False, generator=torch.Generator("cuda").manual_seed(seed))
     out = guarded(cases.result_shape(case), dtype=dtype, device="cuda")
+    code, beside = {}, {}
+    if other_side:
+        # Into the same result as the kernel: neither side may have the luckier address.
+        beside["other"] = partial(cases.call(other_side.kernel, case, a, b), out=out.tensor)
+        with cache_folder(other_side.cache):
+            code["other"] = code_of(beside["other"])
+        out.poison()
     run = partial(cases.call(kernel, case, a, b), out=out.tensor)
-    run()
+    code["kernel"] = code_of(run)
+    config = cases.chosen_config(kernel)
     _check_rows(case, a, b, out.tensor, seed)
     kept = out.tensor.clone()
 
-    control = _control(case, a, b)
+    typical_s = statistics.median(stopwatch.time(run) for _ in range(_TRIALS))
     stopwatch.unheld = 0
     others = sampling.interleave(
         gpu_benchmark,
         run,
-        {"control": control},
+        {"control": _control(case, a, b), **beside},
         watch=stopwatch,
-        rounds=gate_settings.rounds,
+        rounds=sampling.rounds_for(
+            typical_s, most=gate_settings.rounds, fewest=gate_settings.fewest_rounds, arm_s=gate_settings.arm_s
+        ),
         warmup_rounds=gate_settings.warmup_rounds,
         seed=seed,
         between=monitor.sample,
@@ -102,7 +118,9 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
         )
     record_samples(
         case=case,
-        config=cases.chosen_config(kernel),
+        config=config,
         arms=others,
         state={**monitor.state(), "unheld": stopwatch.unheld},
+        code={side: found for side, found in code.items() if found},
+        other=other_side,
     )

@@ -1,4 +1,4 @@
-"""``python -m perfgate``: run, judge, update-baselines. Parses options once, joins the stages, exits by the contract."""
+"""``python -m perfgate``: run, judge, update-baselines, calibrate, side-by-side. Parses options once, joins the stages, exits by the contract."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from perfgate import gate, judge, settings, update
+from perfgate import calibrate, gate, judge, settings, side_by_side, update
 from perfgate.records import GateError
+from perfgate.session import Request
 
 USAGE_EXIT = 2
+_OWN_OPTIONS = {"judge": judge.main, "calibrate": calibrate.main, "side-by-side": side_by_side.main}
+"""Commands that parse what follows them."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -23,6 +26,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-m", metavar="EXPR", help="only cases with this marker, as pytest's -m (quick)")
     run.add_argument("--require-gpu", action="store_true", help="exit 2 where throughput cannot be measured")
     run.add_argument("--base", metavar="REF", help="judge by the baselines of this git ref, not by those of the tree")
+    run.add_argument(
+        "--against", metavar="REF_OR_FILE", help="measure that kernel in the same launches and compare with it"
+    )
+    run.add_argument("--budget", type=float, metavar="SECONDS", help="begin no launch that would end later than this")
+    run.add_argument(
+        "--fail-on-drift", action="store_true", help="fail on small steps that add up, as on the default branch"
+    )
     new = commands.add_parser(
         "update-baselines", allow_abbrev=False, help="measure and store new baselines, with a reason"
     )
@@ -31,30 +41,41 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--beside", action="store_true", help="keep the machine code of this Triton beside the pinned one's"
     )
+    new.add_argument("--new-anchor", action="store_true", help="count drift from this baseline on, for every case")
     new.add_argument("--commit", default="", help="commit of the measured files, where git cannot be asked")
     for command in (run, new):
         command.add_argument("--launches", type=int, metavar="N", help="worker processes of the measurement")
-    commands.add_parser("judge", help="judge saved files, no card needed", add_help=False)
+    for name, help_text in (
+        ("judge", "judge saved files, no card needed"),
+        ("calibrate", "measure the gate's own error rates on this card"),
+        ("side-by-side", "the rules of other gates and ours on recorded launches"),
+    ):
+        commands.add_parser(name, help=help_text, add_help=False)
     return parser
 
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code 0, 1, 2 or 3."""
-    if argv[:1] == ["judge"]:
-        return judge.main(argv[1:])
+    if argv[:1] and argv[0] in _OWN_OPTIONS:
+        return _OWN_OPTIONS[argv[0]](argv[1:])
     parser = _parser()
     options, rest = parser.parse_known_args(argv)
     try:
         if options.launches is not None and options.launches < 1:
             raise GateError("bad-usage", f"--launches is {options.launches}; expected 1 or more.")
+        if getattr(options, "budget", None) is not None and not options.budget > 0:
+            raise GateError("bad-usage", f"--budget is {options.budget:g}; expected more than 0 seconds.")
         project = settings.load(Path.cwd())
         if options.command == "run":
-            request = gate.Request(
+            request = Request(
                 cases=tuple(options.case),
                 choosing=tuple(f"-{name}{value}" for name in "km" if (value := getattr(options, name)) is not None),
-                launches=options.launches or project.launches,
+                launches=options.launches,
                 require_gpu=options.require_gpu,
                 base=options.base,
+                against=options.against,
+                budget_s=options.budget,
+                fail_on_drift=options.fail_on_drift,
                 pytest_args=tuple(rest),
             )
             return gate.run(project, request)
@@ -68,6 +89,7 @@ def main(argv: list[str]) -> int:
                 launches=options.launches or project.baseline_launches,
                 commit=options.commit,
                 beside=options.beside,
+                new_anchor=options.new_anchor,
             ),
         )
     except GateError as error:

@@ -53,26 +53,41 @@ def read_launches(paths: Sequence[Path | str]) -> Recording:
     """Read several files of one measurement as its launches.
 
     Raises:
-        GateError: As `read_recording` and `merge`, or ``file-twice`` for a file that is named twice.
+        GateError: As `read_each` and `merge`.
+    """
+    return merge(read_each(paths))
+
+
+def read_each(paths: Sequence[Path | str]) -> list[Recording]:
+    """Read several files, each one once.
+
+    Raises:
+        GateError: As `read_recording`, or ``file-twice`` for a file that is named twice.
     """
     resolved = [Path(path).resolve() for path in paths]
     for path, real in zip(paths, resolved, strict=True):
         if resolved.count(real) > 1:
             raise GateError("file-twice", f"{path} is given twice, expected each launch once; name it once.")
-    return merge([read_recording(path) for path in paths])
+    return [read_recording(path) for path in paths]
 
 
 def merge(recordings: Sequence[Recording]) -> Recording:
-    """Join recordings of the same cases, card and settings into one with all their launches.
+    """Join recordings of one card and its settings into one with all their launches.
+
+    Every recording has the same cases, but for one that names its selection: it has exactly those, which is how a
+    measurement is continued for some cases only. The whole is then no selection any more.
 
     Raises:
-        GateError: ``no-files``, ``files-disagree`` or ``case-not-in-every-file``.
+        GateError: ``no-files``, ``files-disagree``, ``case-not-in-every-file``, ``case-not-selected`` or
+            ``only-selections``.
     """
     if not recordings:
         raise GateError("no-files", "No recording is given, expected one or more; name them.")
-    first, *rest = recordings
-    joined = dict(first.samples)
-    for recording in rest:
+    for recording in recordings:
+        _check_selection(recording)
+    first = next((recording for recording in recordings if not recording.selected), recordings[0])
+    joined: dict[str, Samples] = {}
+    for recording in recordings:
         for name in ("environment", "settings", "commit"):
             a, b = getattr(first, name), getattr(recording, name)
             if a != b:
@@ -81,19 +96,52 @@ def merge(recordings: Sequence[Recording]) -> Recording:
                     f"{recording.source} has {name} {_difference(a, b)} than {first.source}, expected launches of one "
                     "measurement; judge them apart.",
                 )
-        if odd := sorted(set(joined).symmetric_difference(recording.samples)):
-            raise GateError(
-                "case-not-in-every-file",
-                f"{odd[0]} is in only one of {first.source} and {recording.source}, expected every case in every launch; "
-                "measure again.",
-            )
+        _check_cases(first, recording)
         for case, samples in recording.samples.items():
-            joined[case] = _join(joined[case], samples, sources=(first.source, recording.source))
-    return dataclasses.replace(first, samples=joined)
+            before = joined.get(case)
+            joined[case] = _join(before, samples, sources=(first.source, recording.source)) if before else samples
+    return dataclasses.replace(first, samples={case: joined[case] for case in first.samples})
+
+
+def _check_selection(recording: Recording) -> None:
+    """A recording that names its selection has those cases and no others."""
+    if not recording.selected:
+        return
+    if missing := sorted(set(recording.selected) - set(recording.samples)):
+        raise GateError(
+            "case-not-in-every-file",
+            f"{missing[0]} was selected for {recording.source} and is not in it, expected every selected case; "
+            "measure again.",
+        )
+    if extra := sorted(set(recording.samples) - set(recording.selected)):
+        raise GateError(
+            "case-not-selected",
+            f"{extra[0]} is in {recording.source} and not in its selection, expected the selected cases alone; "
+            "measure again.",
+        )
+
+
+def _check_cases(first: Recording, recording: Recording) -> None:
+    """Two recordings have the same cases, or the second lacks some because of its selection."""
+    if first.selected and set(first.selected) != set(recording.selected):
+        raise GateError(
+            "only-selections",
+            f"{first.source} and {recording.source} hold selected cases only, and not the same, expected one file with "
+            "every case; add it.",
+        )
+    odd = set(first.samples).symmetric_difference(recording.samples)
+    if recording.selected:
+        odd -= set(first.samples)
+    if odd:
+        raise GateError(
+            "case-not-in-every-file",
+            f"{min(odd)} is in only one of {first.source} and {recording.source}, expected every case in every launch; "
+            "measure again.",
+        )
 
 
 def _join(a: Samples, b: Samples, *, sources: tuple[str, str]) -> Samples:
-    for name in ("other", "contract", "config"):
+    for name in ("other", "contract", "config", "code"):
         if getattr(a, name) != getattr(b, name):
             raise GateError(
                 "files-disagree",
@@ -141,7 +189,8 @@ def recording_to_json(
             "reason": recording.reason,
             "commit": recording.commit,
             "recorded_at": recording.recorded_at,
-        },
+        }
+        | ({"selected": list(recording.selected)} if recording.selected else {}),
     }
 
 
@@ -154,7 +203,13 @@ def _benchmark(samples: Samples, *, metrics: Mapping[str, Any] | None, test: str
             for launch in samples.launches
         ],
     }
-    optional = {"other": samples.other, "contract": samples.contract, "config": samples.config, "metrics": metrics}
+    optional = {
+        "other": samples.other,
+        "contract": samples.contract,
+        "config": samples.config,
+        "code": samples.code,
+        "metrics": metrics,
+    }
     ours |= {key: dict(value) for key, value in optional.items() if value}
     return {
         "group": None,

@@ -1,25 +1,35 @@
 """``python -m perfgate judge``: judges saved files anywhere, no card and no torch needed.
 
-Owns the command line of that command: which files, which format. What it prints goes to standard output; a usage
-error is one line on standard error.
+Owns the command line of that command: which files, which baseline for which card, which format. What it prints goes to
+standard output; a usage error is one line on standard error.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from perfgate import report
-from perfgate.baselines import read_launches, read_recording
+from perfgate import by_card, report
+from perfgate.baselines import merge, read_each, read_recording
 from perfgate.cards import card
 from perfgate.limits import read_limits
 from perfgate.metrics import recording_metrics
 from perfgate.records import GateError, Status, Verdict, exit_code
 from perfgate.verdict import judge
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfgate.by_card import Group
+    from perfgate.limits import Limits
+    from perfgate.metrics import Metrics
+    from perfgate.records import Recording
+
 _COULD_NOT = 2
+_BASELINE = "matmul.json"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,18 +42,26 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="python -m perfgate judge",
-        description="Judge saved measurements against a baseline, or against the other side measured with them.",
+        description="Judge saved measurements against a baseline, or against the other side measured with them. "
+        "Files of several cards are judged card by card.",
         epilog="Exit code: 0 pass, 1 regression or wrong result, 2 could not compare, 3 unsure.",
         allow_abbrev=False,
     )
-    parser.add_argument("--baseline", metavar="FILE", help="what to compare with; without it, the other side in FILEs")
+    parser.add_argument(
+        "--baseline",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="what to compare with: a file (may be repeated, one a card) or a folder of baselines; without it, the other "
+        "side in FILEs",
+    )
     parser.add_argument(
         "--current",
         metavar="FILE",
         nargs="+",
         action="extend",
         required=True,
-        help="several files are several launches",
+        help="several files of one card are several launches",
     )
     parser.add_argument("--case", metavar="ID", action="append", help="judge this case only (may be repeated)")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
@@ -59,19 +77,70 @@ def main(argv: list[str]) -> int:
         return _COULD_NOT
     metrics, partial = {}, None
     try:
-        limits = read_limits(Path.cwd())
-        current = read_launches(options.current)
-        baseline = read_recording(options.baseline) if options.baseline else None
-        verdicts = judge(baseline, current, limits, selected=options.case)
-        metrics = recording_metrics(current, card(current.environment.get("gpu", "")))
+        judged = _judge_all(options, read_limits(Path.cwd()))
+        verdicts = tuple(verdict for one in judged for verdict in one.verdicts)
+        metrics = {case: found for one in judged for case, found in one.metrics.items()}
         if options.case:
-            known = {*current.samples, *(baseline.samples if baseline else {}), *options.case}
-            partial = (len(verdicts), len(known))
+            partial = (sum(one.chosen for one in judged), sum(one.known for one in judged))
     except GateError as error:
-        verdicts = (Verdict(case="*", status=Status.INVALID, reason=error.reason, text=error.text),)
+        verdicts = (_about_files(error),)
     if options.format == "json":
         print(report.format_json(verdicts))
     else:
         show = report.format_markdown if options.format == "markdown" else report.format_text
         print(show(verdicts, metrics=metrics, partial=partial))
     return exit_code(verdicts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What came of one card's files."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    metrics: dict[str, Metrics] = field(default_factory=dict)
+    chosen: int = 0
+    known: int = 0
+
+
+def _judge_all(options: argparse.Namespace, limits: Limits) -> list[_Judged]:
+    """Judge each card's files by the baseline of that card; what spoils one card's files spoils no other's."""
+    groups = by_card.groups(read_each(options.current))
+    if len(groups) == 1:
+        return [_judge_group(groups[0], options, limits)]
+    found = []
+    for group in groups:
+        try:
+            found.append(_judge_group(group, options, limits))
+        except GateError as error:
+            found.append(_Judged(verdicts=by_card.labelled([_about_files(error)], group)))
+    return found
+
+
+def _judge_group(group: Group, options: argparse.Namespace, limits: Limits) -> _Judged:
+    """Judge one card's files; their number of cases alone decides how its false alarms are divided."""
+    current = merge(group.recordings)
+    baseline = _baseline_of(group, options.baseline)
+    verdicts = judge(baseline, current, limits, selected=options.case)
+    if options.baseline and baseline is None:
+        verdicts = by_card.without_baseline(group, verdicts, options.baseline)
+    found = recording_metrics(current, card(group.gpu))
+    return _Judged(
+        verdicts=by_card.labelled(verdicts, group),
+        metrics={by_card.named(case, group): numbers for case, numbers in found.items()},
+        chosen=len(verdicts),
+        known=len({*current.samples, *(baseline.samples if baseline else {}), *(options.case or ())}),
+    )
+
+
+def _baseline_of(group: Group, given: Sequence[str]) -> Recording | None:
+    """The baseline that judges a card's files; None where none is given, or none of those given is of that card."""
+    files = [read_recording(path) for path in given if not Path(path).is_dir()]
+    if len(given) == len(files) == 1 and not group.label:
+        return files[0]  # of another card or not: `judge` refuses it and says what differs
+    stored = [Path(folder) / group.folder / _BASELINE for folder in given if group.folder and Path(folder).is_dir()]
+    held = [read_recording(path) for path in stored if path.is_file()]
+    return by_card.of_its_card(group, [*files, *held]) or next(iter(held), None)
+
+
+def _about_files(error: GateError) -> Verdict:
+    return Verdict(case="*", status=Status.INVALID, reason=error.reason, text=error.text)

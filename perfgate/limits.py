@@ -28,15 +28,23 @@ class Limits:
     stored_tolerance: float = 0.016
     """The same for a number stored on another day or card. Learnt: unchanged code moved by up to 1.6 % between cards of
     one model, and by 0.8 % between two modes of one card."""
-    stored_errors: float = 2.5
+    stored_errors: float = 3.0
     """Standard errors of the launches that are added to it in quadrature. Learnt: enough that the noisiest case, which
     moved by 1 % between cards on top of its noise, stays quiet; costs quiet cases 0.1 %."""
+    suite_tolerance: float = 0.002
+    """Smallest mean change over the cases that are not called changed themselves, when both sides ran in the same
+    launches; the same code beside itself stays within 0.05 % of zero on average over seven recorded cases."""
+    drift_tolerance: float = 0.02
+    """Largest sum of small steps since a card's first baseline. More than `stored_tolerance`, as the steps are summed
+    through stored numbers of different days."""
+    clock_tolerance: float = 0.01
+    """How far the SM clock may lie below the baseline's before it counts as a cause."""
     widest_floor: float = 2.0
     """A noisy or coarsely clocked case may widen its tolerance up to this factor, and says so; beyond it is UNSURE."""
     false_alarms_case: float = 0.001
     """Share of unchanged cases that may be called FASTER or SLOWER, both ways and all looks together."""
     false_alarms_suite: float = 0.01
-    """Share of unchanged suites with any such call; divided among the cases (Bonferroni)."""
+    """Share of unchanged suites with any such call; divided among the cases that are not called changed (Holm)."""
     missed: float = 0.005
     """Share of cases changed by twice the limit that may be called SAME, all looks together."""
     final_launches: int = 8

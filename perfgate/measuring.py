@@ -1,13 +1,17 @@
 """Launches: one measurement is several worker processes, each a pytest run of its own that times every case.
 
-Owns how many run, what is done with one that fails, and the progress line. Judges nothing.
+Owns how many run and for which cases, what is done with one that fails, and the progress line. Judges nothing: which
+cases need more launches it is told.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import subprocess
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,75 +22,190 @@ from perfgate.metrics import recording_metrics
 from perfgate.records import GateError, Recording, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
     from pathlib import Path
 
+    from perfgate.other_side import Side
     from perfgate.settings import Settings
 
 
-def measure(  # noqa: PLR0913 - each is one independent choice, all by name
-    settings: Settings,
-    output: Path,
-    *,
-    expected: Collection[str],
-    cases: Sequence[str] = (),
-    pytest_args: Sequence[str] = (),
-    launches: int,
-) -> tuple[Recording | None, tuple[Verdict, ...]]:
-    """Measure in ``launches`` processes; what was measured is kept in ``output/current.json``.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be measured."""
+
+    expected: Collection[str]
+    """Ids of the cases that have to have run."""
+    launches: int
+    """Processes before the first look."""
+    cases: Sequence[str] = ()
+    """Selected cases; empty means all."""
+    other: Side | None = None
+    """Measured beside the kernel in every launch."""
+    undecided: Callable[[Recording], Collection[str]] | None = None
+    """Says which cases need more launches; None asks for none."""
+    most_launches: int = 0
+    """Processes in all, for cases that stay undecided."""
+    deadline_s: float = math.inf
+    """On the monotonic clock; a launch that would end later is not begun, but the first always is."""
+    pytest_args: Sequence[str] = ()
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """What came of it."""
+
+    recording: Recording | None = None
+    """None where nothing could be measured; kept in ``current.json`` otherwise."""
+    failed: tuple[Verdict, ...] = ()
+    """Cases that gave no times."""
+    launches: int = 0
+    tests_s: float = 0.0
+    """Seconds in which cases were set up, checked and timed."""
+    total_s: float = 0.0
+    """Seconds in all; the rest is processes starting and ending."""
+    out_of_time: bool = False
+    """The deadline kept launches from being made."""
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """What has been measured so far."""
+
+    settings: Settings
+    output: Path
+    plan: Plan
+    started_s: float = field(default_factory=time.monotonic)
+    files: list[Path] = field(default_factory=list)
+    failed: dict[str, Verdict] = field(default_factory=dict)
+    launches: int = 0
+    tests_s: float = 0.0
+    longest_s: float = 0.0
+    out_of_time: bool = False
+
+    def launch(self, number: int, cases: Collection[str], *, continued: bool) -> stages.TestRun:
+        """Start the process of one launch; it waits to be let go."""
+        path = self.output / f"launch-{number}.json"
+        path.unlink(missing_ok=True)
+        other = self.plan.other
+        beside: tuple[str, ...] = ()
+        if other:
+            beside = (f"--perfgate-other={other.path}", "--perfgate-other-is", other.kind, other.name)
+        return stages.start_tests(
+            self.settings,
+            "test_throughput.py",
+            self.output / f"launch-{number}.results.json",
+            cases=cases,
+            pytest_args=(
+                f"--benchmark-json={path}",
+                *beside,
+                *(["--perfgate-continued"] if continued else []),
+                *self.plan.pytest_args,
+            ),
+            timeout_s=self.settings.launch_timeout_s,
+            wait=True,
+            other_plugins=False,
+        )
+
+    def take(self, count: int, cases: Collection[str], *, continued: bool = False) -> None:
+        """Make ``count`` launches of some cases (all where none is named), or fewer where time runs out."""
+        expected = cases if continued else self.plan.expected
+        numbers = iter(range(self.launches + 1, self.launches + count + 1))
+        last = self.launches + count
+        with contextlib.closing(self._started_ahead(numbers, cases, continued=continued)) as runs:
+            for run in runs:
+                began_s = time.monotonic()
+                if self.launches and began_s + self.longest_s > self.plan.deadline_s:
+                    self.out_of_time = True
+                    run.abandon()
+                    run.process.wait()
+                    return
+                self._say(last, cases if continued else ())
+                results = run.finish()
+                self.launches += 1
+                self.tests_s += results.tests_s
+                self.longest_s = max(0.0 if continued else self.longest_s, time.monotonic() - began_s)
+                for verdict in stages.verdicts(results, expected, on_purpose=bool(cases)):
+                    self.failed.setdefault(verdict.case, verdict)
+                if (path := self.output / f"launch-{self.launches}.json").is_file():
+                    self.files.append(path)
+
+    def _started_ahead(
+        self, numbers: Iterator[int], cases: Collection[str], *, continued: bool
+    ) -> Generator[stages.TestRun, None, None]:
+        """Each launch's process, started while the one before it measures: importing takes seconds and no card."""
+        number = next(numbers)
+        ahead: stages.TestRun | None = self.launch(number, cases, continued=continued)
+        try:
+            while ahead:
+                run, ahead = ahead, None
+                if number := next(numbers, 0):
+                    ahead = self.launch(number, cases, continued=continued)
+                yield run
+        finally:
+            if ahead:
+                ahead.abandon()
+                ahead.process.wait()
+
+    def _say(self, last: int, cases: Collection[str]) -> None:
+        left = ""
+        if self.launches:
+            remaining = (last - self.launches) * self.longest_s
+            left = f", about {remaining:.0f} s left"
+        some = f" of the {len(cases)} undecided" if cases else ""
+        print(f"perf: measuring{some}, launch {self.launches + 1} of {last}{left} …", flush=True)
+
+    def recording(self) -> Recording:
+        """All launches as one recording, less the cases that failed in any of them."""
+        read = (read_recording(path) for path in self.files)
+        sound = [
+            dataclasses.replace(
+                one,
+                samples={k: v for k, v in one.samples.items() if k not in self.failed},
+                selected=tuple(case for case in one.selected if case not in self.failed),
+            )
+            for one in read
+        ]
+        joined = merge([one for one in sound if one.samples or not one.selected])
+        return dataclasses.replace(
+            joined, commit=commit(self.settings), recorded_at=datetime.now(UTC).isoformat(timespec="seconds")
+        )
+
+
+def measure(settings: Settings, output: Path, plan: Plan) -> Measured:
+    """Measure in several processes; what was measured is kept in ``output/current.json``.
 
     Args:
         settings: The project's.
         output: Folder for the launches' files.
-        expected: Ids of the cases that have to have run.
-        cases: Selected cases; empty means all.
-        pytest_args: The user's own pytest options.
-        launches: How many processes.
-
-    Returns:
-        The recording (None where nothing could be measured) and verdicts of the cases that gave no times.
+        plan: What to measure.
 
     Raises:
         GateError: A launch crashed, hung or was refused.
     """
-    started = time.monotonic()
-    files: list[Path] = []
-    failed: dict[str, Verdict] = {}
-    for number in range(1, launches + 1):
-        took = (time.monotonic() - started) / max(1, number - 1)
-        left = f", about {took * (launches - number + 1):.0f} s left" if number > 1 else ""
-        print(f"perf: measuring, launch {number} of {launches}{left} …", flush=True)
-        path = output / f"launch-{number}.json"
-        path.unlink(missing_ok=True)
-        results = stages.run_tests(
-            settings,
-            "test_throughput.py",
-            output / f"launch-{number}.results.json",
-            cases=cases,
-            pytest_args=(f"--benchmark-json={path}", *pytest_args),
-            timeout_s=settings.launch_timeout_s,
+    for stale in output.glob("launch-*.json"):
+        stale.unlink()
+    run = _Run(settings=settings, output=output, plan=plan)
+    run.take(plan.launches, plan.cases)
+    if len(run.files) < run.launches and not run.failed:
+        raise GateError(
+            "no-samples", f"{len(run.files)} of {run.launches} launches left samples, expected all; see {output}."
         )
-        for verdict in stages.verdicts(results, expected, on_purpose=bool(cases)):
-            failed.setdefault(verdict.case, verdict)
-        if path.is_file():
-            files.append(path)
-    if len(files) < launches and not failed:
-        raise GateError("no-samples", f"{len(files)} of {launches} launches left samples, expected all; see {output}.")
-    if len(files) < launches:
-        return None, tuple(failed.values())
-    recording = _recording(settings, files, without=failed)
-    keep(output / "current.json", recording)
-    return recording, tuple(failed.values())
-
-
-def _recording(settings: Settings, files: Sequence[Path], *, without: Collection[str]) -> Recording:
-    """All launches as one recording, less the cases that failed in any of them."""
-    read = (read_recording(path) for path in files)
-    sound = [
-        dataclasses.replace(one, samples={k: v for k, v in one.samples.items() if k not in without}) for one in read
-    ]
-    return dataclasses.replace(
-        merge(sound), commit=commit(settings), recorded_at=datetime.now(UTC).isoformat(timespec="seconds")
+    recording = run.recording() if len(run.files) == run.launches else None
+    while recording and plan.undecided and not run.out_of_time and run.launches < plan.most_launches:
+        undecided = tuple(plan.undecided(recording))
+        if not undecided:
+            break
+        run.take(plan.most_launches - run.launches, undecided, continued=True)
+        recording = run.recording()
+    if recording:
+        keep(output / "current.json", recording)
+    return Measured(
+        recording=recording,
+        failed=tuple(run.failed.values()),
+        launches=run.launches,
+        tests_s=run.tests_s,
+        total_s=time.monotonic() - run.started_s,
+        out_of_time=run.out_of_time,
     )
 
 

@@ -6,8 +6,13 @@ that passed; the gate reads that file, never pytest's exit code alone.
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import platform
 import secrets
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("perfgate")
     group.addoption("--perfgate-results", type=Path, help="write what every test said to this file")
     group.addoption("--perfgate-case", action="append", default=[], help="run this case only (may be repeated)")
+    group.addoption("--perfgate-other", type=Path, help="kernel file of the other side, measured in the same launches")
+    group.addoption("--perfgate-other-is", nargs=2, metavar=("KIND", "NAME"), help="what the other side is")
+    group.addoption("--perfgate-continued", action="store_true", help="this launch leaves out decided cases on purpose")
+    group.addoption("--perfgate-wait", type=int, metavar="FD", help="begin the tests when this file descriptor says so")
     group.addoption("--perfgate-seed", type=int, help="seed of the inputs; drawn anew and reported when not given")
 
 
@@ -56,6 +65,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Record(config), "perfgate-record")
 
 
+@dataclass(frozen=True, kw_only=True)
+class OtherSide:
+    """A kernel to run beside the one under test."""
+
+    kind: str
+    name: str
+    kernel: ModuleType
+    cache: str
+    """Folder for what Triton compiles of it: its own, so that neither side can be given the other's."""
+
+
 class Record:
     """Collects what every test said and writes it when the session ends."""
 
@@ -64,6 +84,7 @@ class Record:
         self._items: dict[str, dict[str, str]] = {}
         self._deselected: list[str] = []
         self._collect_errors: list[str] = []
+        self._began_s = 0.0
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Keep the cases that were asked for; the rest are counted as left out on purpose by the gate."""
@@ -73,8 +94,14 @@ class Record:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Every collected test has an entry from the start, so that one that is never reached is seen."""
+        # What is imported by now stays: collecting garbage between cases need not look at it again (84 ms each time).
+        gc.freeze()
         for item in session.items:
             self._items[item.nodeid] = {"case": _case_id(item), "outcome": "not run", "reason": "", "text": ""}
+        waits_for: int | None = self._config.option.perfgate_wait
+        if waits_for is not None and not os.read(waits_for, 1):
+            pytest.exit("perfgate: the gate that started this process is gone, so nothing was measured.", _INVALID_EXIT)
+        self._began_s = time.monotonic()
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Remember what pytest itself was told to leave out."""
@@ -124,8 +151,12 @@ class Record:
                 "items": self._items,
                 "deselected": self._deselected,
                 "collect_errors": self._collect_errors,
+                "tests_s": round(time.monotonic() - self._began_s, 3) if self._began_s else 0.0,
             }
-            path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            # Renamed into place: the gate reads it while the tests run.
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            part.replace(path)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say the seed, so that a failure can be repeated."""
@@ -137,12 +168,29 @@ class Record:
         output_json["benchmarks"] = [e for e in output_json["benchmarks"] if "perfgate" in e["extra_info"]]
         for entry in output_json["benchmarks"]:
             entry["extra_info"]["perfgate"]["launches"][0]["arms"]["kernel"] = entry["stats"]["data"]
+        option = self._config.option
         found = _settings(self._config)
         output_json["perfgate"] = {
             "schema": SCHEMA,
             "environment": {k: v for k, v in machine.look().items() if v},
             "settings": found.measurement(),
             "reason": "",
+        }
+        if option.perfgate_continued:
+            output_json["perfgate"]["selected"] = sorted(option.perfgate_case)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_benchmark_generate_machine_info(self) -> dict[str, str]:
+        """What a dashboard wants of the host; pytest-benchmark's own asks the processor for a second in every launch."""
+        host = platform.uname()
+        return {
+            "node": host.node,
+            "processor": host.processor,
+            "machine": host.machine,
+            "system": host.system,
+            "release": host.release,
+            "python_implementation": platform.python_implementation(),
+            "python_version": platform.python_version(),
         }
 
 
@@ -182,6 +230,17 @@ def seed(pytestconfig: pytest.Config) -> int:
 def kernel(gate_settings: settings.Settings) -> ModuleType:
     """The kernel file under test, imported."""
     return settings.load_kernel(gate_settings.root / gate_settings.kernel)
+
+
+@pytest.fixture(scope="session")
+def other_side(pytestconfig: pytest.Config) -> OtherSide | None:
+    """The other side of the comparison, imported beside the kernel under test; None where there is none."""
+    path: Path | None = pytestconfig.option.perfgate_other
+    if path is None:
+        return None
+    kind, name = pytestconfig.option.perfgate_other_is
+    cache = pytestconfig.rootpath / ".perfgate" / "triton-cache-other"
+    return OtherSide(kind=kind, name=name, kernel=settings.load_kernel(path, "kernel_other"), cache=str(cache))
 
 
 @pytest.fixture(scope="session")
@@ -230,14 +289,23 @@ def gpu_benchmark(request: pytest.FixtureRequest, stopwatch: Stopwatch) -> Any: 
 def record_samples(gpu_benchmark: Any) -> Callable[..., None]:  # noqa: ANN401 - pytest-benchmark is untyped
     """Put one launch's samples into the benchmark's record; the kernel's own arm is added from its rounds."""
 
-    def record(
-        *, case: Case, config: dict[str, Any], arms: Mapping[str, Sequence[float]], state: dict[str, Any]
+    def record(  # noqa: PLR0913 - the parts of a record, all by name
+        *,
+        case: Case,
+        config: dict[str, Any],
+        arms: Mapping[str, Sequence[float]],
+        state: dict[str, Any],
+        code: Mapping[str, str],
+        other: OtherSide | None,
     ) -> None:
         gpu_benchmark.extra_info["perfgate"] = {
             "case": case.id,
             "contract": case.contract(),
             "config": config,
             "launches": [{"arms": {name: list(values) for name, values in arms.items()}, "state": state}],
+            "code": dict(code),
         }
+        if other:
+            gpu_benchmark.extra_info["perfgate"]["other"] = {"kind": other.kind, "name": other.name}
 
     return record

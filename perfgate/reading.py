@@ -10,6 +10,7 @@ _ARMS = ("kernel", "control", "other")
 _LEAST_S, _MOST_S = 1e-12, 1e6
 """Seconds that a run of a kernel can take; what lies outside is another unit or no number."""
 _KINDS = ("baseline-commit", "ref", "file")
+_CODE_ARMS = ("kernel", "other")
 
 
 def recording_from_json(document: object, *, source: str) -> Recording:
@@ -55,7 +56,19 @@ def recording_from_json(document: object, *, source: str) -> Recording:
         commit=_text(ours, "commit", source),
         recorded_at=_text(ours, "recorded_at", source),
         source=source,
+        selected=_selected(ours, source),
     )
+
+
+def _selected(ours: dict[str, Any], source: str) -> tuple[str, ...]:
+    """The cases that were measured on purpose without the rest; whether they are all here is for `merge` to see."""
+    if "selected" not in ours:
+        return ()
+    selected = ours["selected"]
+    named = isinstance(selected, list) and all(isinstance(case, str) and case for case in selected)
+    if not named or not selected or len(set(selected)) < len(selected):
+        _refuse(source, f"has {selected!r} as perfgate.selected", "a list of case ids, each once", "measure again")
+    return tuple(selected)
 
 
 def _samples(entry: object, source: str, where: str) -> Samples:
@@ -75,7 +88,19 @@ def _samples(entry: object, source: str, where: str) -> Samples:
         other=other,
         contract=_object(ours.get("contract", {}), source, f"the contract of {case}"),
         config=_object(ours.get("config", {}), source, f"the config of {case}"),
+        code=_code(ours, source, case),
     )
+
+
+def _code(ours: dict[str, Any], source: str, case: str) -> dict[str, str]:
+    """Hash of the machine code by arm. Empty text is refused: two of them would be equal and mean nothing."""
+    code = _object(ours.get("code", {}), source, f"the code of {case}")
+    if odd := sorted(set(code) - set(_CODE_ARMS)):
+        _refuse(source, f"has code of {odd[0]!r} for {case}", f"only {', '.join(_CODE_ARMS)}", "record it anew")
+    for arm, found in code.items():
+        if not isinstance(found, str) or not found:
+            _refuse(source, f"has {found!r} as the code of {arm} of {case}", "a hash as text", "record it anew")
+    return code
 
 
 def _launch(entry: object, source: str, where: str) -> Launch:

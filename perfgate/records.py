@@ -98,6 +98,8 @@ class Samples:
     """``Case.contract()`` of the case as measured; empty in a file that does not record it."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The kernel configuration that ran (tile, warps, stages); empty where not recorded."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """By arm (``kernel``, ``other``), a hash of the machine code that it launched; empty where not recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,8 @@ class Recording:
     """ISO 8601, UTC."""
     source: str = ""
     """The path it was read from, for sentences."""
+    selected: tuple[str, ...] = ()
+    """Cases that were measured on purpose without the rest; empty where all were to be measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +129,18 @@ class Estimate:
     ratio: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aside:
+    """A line of its own beside a verdict's sentence: what the machine did, or what many small steps did."""
+
+    text: str
+    """One sentence."""
+    ratio: float | None = None
+    """Of the machine: the old code's time now over its time then."""
+    matters: bool = False
+    """Worth showing where the verdict itself needs no sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +157,7 @@ class Verdict:
     low: float | None = None
     high: float | None = None
     limit: float | None = None
+    asides: tuple[Aside, ...] = ()
     wrong: bool = False
     """The result itself is wrong (or the kernel does not build): INVALID as a speed, but exit code 1."""
 

@@ -9,6 +9,7 @@ import html
 import json
 import textwrap
 from collections import Counter
+from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 from perfgate.cards import card
@@ -45,36 +46,43 @@ def format_text(
         metrics: By case id, what the times mean; a case without shows dashes.
         partial: Cases judged and cases known, where the user chose some on purpose.
         title: Begins the last line.
-        brief: Leave out the sentences of cases that are the same, and of one reason all but the first few.
+        brief: Leave out the sentences of cases that are the same (and their rows, where these hold no numbers), and of
+            one reason all but the first few.
     """
     rows = [tuple(_plain(cell) for cell in row) for row in _rows(verdicts, metrics or {})]
     lines = []
     if rows and not metrics:
         width = max(len(row[0]) for row in rows)
-        shown = (v for v in verdicts if v.case != "*")
+        shown = [v for v in verdicts if v.case != "*" and not (brief and v.status is Status.SAME)]
+        same = Counter(v.reason for v in verdicts if brief and v.status is Status.SAME)
+        lines += [f"{count} SAME: {_plain(reason)}" for reason, count in same.items()]
         lines += [f"{_plain(v.case):<{width}} {v.status:<7} {_plain(v.reason)}" for v in shown]
-        lines.append("")
+        lines += [""] if shown else []
     elif rows:
         width = max(len(_HEAD[0]), *(min(len(row[0]), _CASE_WIDTH) for row in rows))
         lines += [_line(row, width) for row in (_HEAD, *rows)]
         lines += ["", "roof: share of the roofline; vs ctl: speed over the control's", ""]
     spoken = Counter[str]()
+    unsaid: list[str] = []
     for verdict in _worst_first(verdicts):
         spoken[verdict.reason] += 1
         if brief and (verdict.status is Status.SAME or spoken[verdict.reason] > _MOST_SENTENCES):
+            unsaid += [f"{verdict.case}: {aside.text}" for aside in verdict.asides if aside.matters]
             continue
         said = (
             f"{verdict.status} {verdict.reason}: {verdict.text}"
             if verdict.status is Status.INVALID
             else f"{verdict.status}: {verdict.text}"
         )
-        lines += textwrap.wrap(
-            _plain(said), _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-        )
+        lines += _wrapped(said, indent="")
+        lines += [line for aside in verdict.asides for line in _wrapped(aside.text, indent="  ")]
     if brief:
+        lines += [line for text in unsaid[:_MOST_SENTENCES] for line in _wrapped(text, indent="")]
+        lines += [f"… and {len(unsaid) - _MOST_SENTENCES} more such lines"] if len(unsaid) > _MOST_SENTENCES else []
         passed = {verdict.reason for verdict in verdicts if verdict.status is Status.SAME}
         rest = {reason: count - _MOST_SENTENCES for reason, count in spoken.items() if reason not in passed}
         lines += [f"… and {count} more of {_plain(reason)}" for reason, count in rest.items() if count > 0]
+        lines += _wrapped(_machine(verdicts), indent="") if any(_machine_ratios(verdicts)) else []
     return "\n".join([*lines, f"{title}: {_outcome(verdicts, partial)}"])
 
 
@@ -92,11 +100,11 @@ def format_markdown(
         lines += [_pipes(_HEAD), "| :-- | :-- |" + " --: |" * (len(_HEAD) - 2), *(_pipes(row) for row in rows), ""]
     for verdict in _worst_first(verdicts):
         if verdict.exit_code:
-            lines.append(f"- **{verdict.status}** ({_escaped(verdict.reason)}) {_escaped(verdict.text)}")
+            lines.append(f"- **{verdict.status}** ({_escaped(verdict.reason)}) {_escaped(_whole_text(verdict))}")
     passed = [verdict for verdict in verdicts if not verdict.exit_code]
     if passed:
         lines += ["", f"<details><summary>{len(passed)} passed</summary>", ""]
-        lines += [f"- **{verdict.status}** {_escaped(verdict.text)}" for verdict in passed]
+        lines += [f"- **{verdict.status}** {_escaped(_whole_text(verdict))}" for verdict in passed]
         lines += ["", "</details>"]
     return "\n".join(lines)
 
@@ -115,7 +123,7 @@ def format_json(verdicts: Sequence[Verdict]) -> str:
                 "low": verdict.low,
                 "high": verdict.high,
                 "limit": verdict.limit,
-                "text": verdict.text,
+                "text": _whole_text(verdict),
             }
             for verdict in verdicts
         ],
@@ -150,9 +158,17 @@ class StageLike(Protocol):
     def recording(self) -> Recording | None:
         """What was measured, if anything was."""
 
+    @property
+    def again(self) -> str:
+        """The command that judges the saved files to the same verdicts."""
 
-def summary(stages: Sequence[StageLike], *, partial: bool, code: int) -> str:
-    """What a whole run judged, what it could not, and how it ended."""
+    @property
+    def spent(self) -> str:
+        """Where its seconds went."""
+
+
+def summary(stages: Sequence[StageLike], *, partial: bool, code: int, total_s: float) -> str:
+    """What a whole run judged, what it could not, where the time went, and how it ended."""
     lines = []
     for stage in stages:
         lines.append(f"{stage.name}: {_plain(stage.done or 'NOT judged')}")
@@ -166,6 +182,12 @@ def summary(stages: Sequence[StageLike], *, partial: bool, code: int) -> str:
             lines.append(
                 textwrap.indent(format_text(stage.verdicts, metrics=numbers, title=stage.name, brief=True), "  ")
             )
+        if stage.again and code:
+            lines.append(f"  the same verdicts from the saved samples: {_plain(stage.again)}")
+    spent = "; ".join(f"{stage.name} {_plain(stage.spent)}" for stage in stages if stage.spent)
+    lines += textwrap.wrap(
+        f"time: {total_s:.0f} s in all{f'; {spent}' if spent else ''}", _WIDTH, subsequent_indent="  "
+    )
     judged = ", ".join(stage.name for stage in stages if stage.done) or "nothing"
     not_judged = ", ".join(stage.name for stage in stages if not stage.done)
     lines.append(
@@ -204,6 +226,34 @@ def _line(row: tuple[str, ...], width: int) -> str:
     case = row[0] if len(row[0]) <= width else f"{row[0][: width - 1]}…"
     numbers = (f"{cell:>{size}}" for cell, size in zip(row[2:], (9, 9, 6, 5, 4, 6), strict=True))
     return f"{case:<{width}} {row[1]:<7} {' '.join(numbers)}"
+
+
+def _machine_ratios(verdicts: Sequence[Verdict]) -> list[float]:
+    return sorted(aside.ratio for verdict in verdicts for aside in verdict.asides if aside.ratio is not None)
+
+
+def _machine(verdicts: Sequence[Verdict]) -> str:
+    """What the machine did, over all cases: the old code now against then."""
+    ratios = _machine_ratios(verdicts)
+    return (
+        f"machine: the baseline's own code, measured again, is {percent(median(ratios))} from when it was recorded (median "
+        f"of {len(ratios)} cases, {percent(ratios[0])} to {percent(ratios[-1])})"
+    )
+
+
+def _whole_text(verdict: Verdict) -> str:
+    return " ".join((verdict.text, *(aside.text for aside in verdict.asides)))
+
+
+def _wrapped(text: str, *, indent: str) -> list[str]:
+    return textwrap.wrap(
+        _plain(text),
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _worst_first(verdicts: Sequence[Verdict]) -> list[Verdict]:

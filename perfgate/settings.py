@@ -32,12 +32,19 @@ class Settings:
     baselines: str = "baselines"
     target: str = "sm_89"
     """Architecture that the kernel is compiled for where no card is needed."""
-    launches: int = 5
-    """Worker processes of one measurement."""
+    default_branch: str = "main"
+    """Where small steps that add up to too much fail the gate instead of being reported."""
+    launches: int = 4
+    """Worker processes before the first look, where the other side runs in the same launches."""
+    stored_launches: int = 5
+    """Worker processes where a stored number is all there is to compare with."""
     baseline_launches: int = 8
     """Worker processes when a baseline is recorded."""
-    rounds: int = 40
-    """Timed runs of each arm in a launch."""
+    rounds: int = 80
+    """Most timed runs of each arm in a launch."""
+    fewest_rounds: int = 10
+    arm_s: float = 0.12
+    """Seconds that an arm may take in a launch; a longer case gets fewer rounds."""
     warmup_rounds: int = 4
     hold_s: float = 0.001
     """How long the stream is held before each timed run; longer than the host needs to queue it."""
@@ -50,6 +57,8 @@ class Settings:
         return {
             "method": "events, L2 flushed by reading, stream held, arms in random order each round",
             "rounds": self.rounds,
+            "fewest_rounds": self.fewest_rounds,
+            "arm_s": self.arm_s,
             "warmup_rounds": self.warmup_rounds,
             "hold_s": self.hold_s,
             "flush_factor": self.flush_factor,

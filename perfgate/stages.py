@@ -6,10 +6,12 @@ own process; what it leaves behind is said, and a case without a result never co
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from perfgate.settings import Settings
 
 
+_POLL_S = 0.05
+
+
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """What one pytest run said of every test."""
@@ -30,9 +35,83 @@ class Results:
     """By node id: ``case``, ``outcome`` (passed, failed, invalid, skipped, not run), ``reason``, ``text``."""
     deselected: tuple[str, ...]
     seed: int
+    tests_s: float = 0.0
+    """Seconds from the first test to the last."""
 
 
-def run_tests(  # noqa: PLR0913 - each is one independent choice, all by name
+@dataclass(kw_only=True)
+class TestRun:
+    """A pytest run in a process of its own, started and perhaps not yet allowed to begin its tests."""
+
+    name: str
+    results: Path
+    process: subprocess.Popen[bytes]
+    go: int | None
+    """Write end of the pipe that lets the tests begin; None where they began at once."""
+    timeout_s: int | None
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self.results.with_suffix(".log")
+
+    def begin(self) -> None:
+        """Let the tests begin."""
+        if self.go is not None:
+            with contextlib.suppress(BrokenPipeError):  # it ended before; `finish` says why
+                os.write(self.go, b"go")
+            self.abandon()
+
+    def collected(self) -> frozenset[str]:
+        """The cases whose tests are about to run, as soon as the first of them begins; none where it never does."""
+        self.begin()
+        while self.process.poll() is None and not self.results.is_file():
+            time.sleep(_POLL_S)
+        if not self.results.is_file():
+            return frozenset()
+        document = json.loads(self.results.read_text(encoding="utf-8"))
+        return frozenset(item["case"] for item in document["items"].values())
+
+    def abandon(self) -> None:
+        """Close the pipe: a process that still waits ends without a test."""
+        if self.go is not None:
+            os.close(self.go)
+            self.go = None
+
+    def finish(self) -> Results:
+        """Wait for the end and return what every test said.
+
+        Raises:
+            GateError: The run left no results: refused options, a crash, or the time limit.
+        """
+        self.begin()
+        try:
+            code: int | None = self.process.wait(self.timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            code = None
+        except BaseException:
+            self.process.kill()
+            raise
+        if refused := _refusal(self.log):
+            raise GateError("refused", refused)
+        ended = f"did not end within {self.timeout_s} s" if code is None else _why(self.log, code)
+        if not self.results.is_file():
+            raise GateError("no-results", f"{self.name} left no results ({ended}); its output is in {self.log}.")
+        return _read(self.results, ended=ended)
+
+
+def run_tests(settings: Settings, test_file: str, results_path: Path, **options: Any) -> Results:  # noqa: ANN401 - those of `start_tests`
+    """Run one test file in a process of its own and return what every test said. Options as `start_tests`.
+
+    Raises:
+        GateError: As `TestRun.finish`.
+    """
+    return start_tests(settings, test_file, results_path, **options).finish()
+
+
+def start_tests(  # noqa: PLR0913 - each is one independent choice, all by name
     settings: Settings,
     test_file: str,
     results_path: Path,
@@ -41,42 +120,53 @@ def run_tests(  # noqa: PLR0913 - each is one independent choice, all by name
     pytest_args: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     timeout_s: int | None = None,
-) -> Results:
-    """Run one test file in a process of its own and return what every test said.
+    wait: bool = False,
+    other_plugins: bool = True,
+) -> TestRun:
+    """Start one test file in a process of its own.
 
-    Raises:
-        GateError: The run left no results: refused options, a crash, or the time limit.
+    Args:
+        settings: The project's.
+        test_file: In the folder of tests.
+        results_path: Where the process writes what every test said; its output goes beside it.
+        cases: Selected cases; empty means all.
+        pytest_args: More of pytest's options.
+        environment: Added to this process's own.
+        timeout_s: Seconds from the beginning of the tests.
+        wait: Import and collect, but begin no test before `TestRun.begin`: so a process starts while another measures.
+        other_plugins: Load the plugins that happen to be installed, as pytest does. Some cost seconds.
     """
     results_path.parent.mkdir(parents=True, exist_ok=True)
     results_path.unlink(missing_ok=True)
+    added = dict(environment or {})
+    plugins: tuple[str, ...] = ()
+    if not other_plugins:
+        added["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        plugins = ("-p", "benchmark")
     command = [
         *(sys.executable, "-m", "pytest", f"{settings.tests}/{test_file}", "-q", "--no-header", "--tb=short"),
         *("-p", "no:cacheprovider", "-W", "default"),
+        *plugins,
         f"--perfgate-results={results_path}",
         *(f"--perfgate-case={case}" for case in cases),
         *pytest_args,
     ]
-    log = results_path.with_suffix(".log")
-    with log.open("w", encoding="utf-8") as stream:
-        try:
-            code: int | None = subprocess.run(  # noqa: S603 - our own tests
-                command,
-                cwd=settings.root,
-                env={**os.environ, **(environment or {})},
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                timeout=timeout_s,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            code = None
-    if refused := _refusal(log):
-        raise GateError("refused", refused)
-    ended = f"did not end within {timeout_s} s" if code is None else _why(log, code)
-    if not results_path.is_file():
-        raise GateError("no-results", f"{test_file} left no results ({ended}); its output is in {log}.")
-    return _read(results_path, ended=ended)
+    read_end, write_end = os.pipe() if wait else (None, None)
+    if read_end is not None:
+        command.append(f"--perfgate-wait={read_end}")
+    with results_path.with_suffix(".log").open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(  # noqa: S603 - our own tests
+            command,
+            cwd=settings.root,
+            env={**os.environ, **added},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            pass_fds=() if read_end is None else (read_end,),
+        )
+    if read_end is not None:
+        os.close(read_end)
+    return TestRun(name=test_file, results=results_path, process=process, go=write_end, timeout_s=timeout_s)
 
 
 def _lines(log: Path) -> list[str]:
@@ -108,7 +198,12 @@ def _read(path: Path, *, ended: str) -> Results:
     for item in document["items"].values():
         if item["outcome"] == "running":
             item.update(outcome="failed", text=f"{item['case']}: its process died while it ran ({ended}).")
-    return Results(items=document["items"], deselected=tuple(document["deselected"]), seed=document["seed"])
+    return Results(
+        items=document["items"],
+        deselected=tuple(document["deselected"]),
+        seed=document["seed"],
+        tests_s=document.get("tests_s", 0.0),
+    )
 
 
 def verdicts(results: Results, expected: Collection[str], *, on_purpose: bool) -> tuple[Verdict, ...]:

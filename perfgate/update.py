@@ -5,17 +5,19 @@ Owns the refusals. What was stored before is shown beside what is stored now.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from perfgate import building, comparable, gate, measuring, report
+from perfgate import building, card_lock, comparable, drift, gate, measuring, other_side, report, throughput
 from perfgate.baselines import read_recording
 from perfgate.compiled_baseline import CompiledBaseline, read_compiled, write_compiled
 from perfgate.compiled_verdict import judge_compiled
 from perfgate.limits import read_limits
-from perfgate.records import GateError, Recording, Verdict
+from perfgate.records import GateError, Recording, Status, Verdict
+from perfgate.session import Request, open_session
 from perfgate.stored import compiled_name
 from perfgate.verdict import judge
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from perfgate.gate import Session, Stage
+    from perfgate.session import Session, Stage
     from perfgate.settings import Settings
 
 _Baseline = TypeVar("_Baseline")
@@ -41,6 +43,8 @@ class Update:
     """Worker processes of the measurement."""
     commit: str = ""
     """What the files are, where git cannot be asked; empty asks git."""
+    new_anchor: bool = False
+    """Count drift from this baseline on, for every case."""
     beside: bool = False
     """Store the machine code of another Triton than the pinned one beside the main file, not over it."""
 
@@ -60,22 +64,25 @@ def run(settings: Settings, request: Update) -> int:
             "No reason was given, expected one sentence on why the numbers change: "
             'nox -s update-baselines -- --reason "…".',
         )
-    session = gate.open_session(settings, gate.Request(launches=request.launches))
+    asked = Request(launches=request.launches)
+    session = open_session(settings, asked)
     gpu, why = session.environment["gpu"], session.environment["why"]
     if request.only == "throughput" and not gpu:
         raise GateError("no-card", f"Throughput baselines need a CUDA card and there is none ({why}).")
-    _refuse(gate.correctness(session)[0])
-    compiled = _compile(session, request) if request.only != "throughput" else None
-    measured = _measure(session, request) if gpu and request.only != "compiled" else None
+    with card_lock.hold(session.environment["uuid"]) if gpu else contextlib.nullcontext():
+        _refuse(gate.correctness(session, gate.start_checks(settings, asked))[0])
+        compiled = _compile(session, request) if request.only != "throughput" else None
+        measured = _measure(session, request) if gpu and request.only != "compiled" else None
     # Everything has been found good: only now is anything written.
     if compiled:
         path = _compiled_path(settings, compiled.versions["triton"], request)
         write_compiled(path, compiled)
         print(f"update-baselines: wrote {path.relative_to(settings.root)}")
     if measured:
-        path = settings.root / settings.baselines / gate.baseline_name(session)
-        measuring.keep(path, measured)
-        print(f"update-baselines: wrote {path.relative_to(settings.root)}")
+        for name, recording in zip(("matmul.json", "anchor.json"), measured, strict=True):
+            path = _path(session, name)
+            measuring.keep(path, recording)
+            print(f"update-baselines: wrote {path.relative_to(settings.root)}")
     elif request.only is None:
         print(f"update-baselines: no throughput baseline was recorded: no CUDA card ({why}).")
     print("update-baselines: look at the difference (git diff baselines), then commit it by itself, with the reason.")
@@ -112,21 +119,61 @@ def _compile(session: Session, request: Update) -> CompiledBaseline:
     )
 
 
-def _measure(session: Session, request: Update) -> Recording:
-    """Times of every case; a disturbed card is refused."""
+def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
+    """Times of every case, as the new baseline and the anchor that goes with it; a disturbed card is refused.
+
+    The code of the old baseline is measured beside the new, so that what is shown is what the code did.
+    """
     settings = session.settings
-    recording, failed = measuring.measure(settings, session.output, expected=session.timed, launches=request.launches)
-    if failed or recording is None:
-        raise GateError(failed[0].reason, f"No baseline was written. {failed[0].text}")
-    for case, samples in recording.samples.items():
-        if found := comparable.disturbance(samples):
-            raise GateError(
-                found[0], f"No baseline was written. {case}: {found[1]}; wait until the card is free and cool."
-            )
-    path = settings.root / settings.baselines / gate.baseline_name(session)
+    path = _path(session, "matmul.json")
     stored = _readable(read_recording, path) if path.is_file() else None
-    _show("throughput", judge(stored, recording, read_limits(settings.root)) if stored else ())
-    return dataclasses.replace(recording, reason=request.reason, commit=_commit(session, request))
+    old = other_side.of_baseline(settings, stored.commit, session.output) if stored else None
+    found = measuring.measure(
+        settings, session.output, measuring.Plan(expected=session.timed, launches=request.launches, other=old)
+    )
+    recording = found.recording
+    if found.failed or recording is None:
+        raise GateError(found.failed[0].reason, f"No baseline was written. {found.failed[0].text}")
+    for case, samples in recording.samples.items():
+        if disturbed := comparable.disturbance(samples):
+            raise GateError(
+                disturbed[0], f"No baseline was written. {case}: {disturbed[1]}; wait until the card is free and cool."
+            )
+    verdicts = judge(stored, recording, read_limits(settings.root)) if stored else ()
+    _show("throughput", verdicts)
+    new = dataclasses.replace(_alone(recording), reason=request.reason, commit=_commit(session, request))
+    first = _path(session, "anchor.json")
+    anchor, restarted = drift.renewed(
+        _readable(read_recording, first) if first.is_file() else None,
+        new,
+        meant=[verdict.case for verdict in verdicts if verdict.status in {Status.SLOWER, Status.FASTER}],
+        whole=request.new_anchor,
+    )
+    if restarted and stored:
+        print(f"update-baselines: drift is counted anew from this baseline for {', '.join(restarted)}")
+    return new, anchor
+
+
+def _alone(recording: Recording) -> Recording:
+    """A recording without its other side, which a baseline has no use for."""
+    samples = {
+        case: dataclasses.replace(
+            one,
+            other=None,
+            code={side: code for side, code in one.code.items() if side != "other"},
+            launches=tuple(
+                dataclasses.replace(launch, arms={arm: s for arm, s in launch.arms.items() if arm != "other"})
+                for launch in one.launches
+            ),
+        )
+        for case, one in recording.samples.items()
+    }
+    return dataclasses.replace(recording, samples=samples)
+
+
+def _path(session: Session, name: str) -> Path:
+    settings = session.settings
+    return settings.root / settings.baselines / throughput.baseline_name(session, name)
 
 
 def _commit(session: Session, request: Update) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from recorded import document, recording
 
-from perfgate.baselines import merge, read_launches, read_recording, recording_to_json, write_recording
+from perfgate.baselines import read_recording, write_recording
 from perfgate.reading import recording_from_json
 from perfgate.records import GateError
 
@@ -173,6 +173,19 @@ SPOILT = [
     pytest.param(_set("other", to={"kind": "ref"}), "malformed", "None as the name", id="other-name"),
     pytest.param(_set("other", to="main"), "malformed", "a str as the other", id="other-text"),
     pytest.param(_set("contract", to=[]), "malformed", "the contract", id="contract"),
+    pytest.param(_set("code", to="abc"), "malformed", "the code of k1_sq4096", id="code-text"),
+    pytest.param(_set("code", to={"kernel": 3}), "malformed", "3 as the code of kernel", id="code-number"),
+    pytest.param(_set("code", to={"kernel": ""}), "malformed", "'' as the code of kernel", id="code-empty"),
+    pytest.param(_set("code", to={"kernl": "abc"}), "malformed", "code of 'kernl'", id="code-arm"),
+    *(
+        pytest.param(
+            lambda d, bad=bad: d["perfgate"].update(selected=bad),
+            "malformed",
+            "perfgate.selected",
+            id=f"selected-{bad}",
+        )
+        for bad in ("tiny512", [], [3], [""], ["tiny512", "tiny512"], None, {"tiny512": 1})
+    ),
     pytest.param(_set("launches", 0, "state", to={"correct": 0}), "malformed", "0 as correct", id="correct-number"),
     pytest.param(
         _set("launches", 0, "state", to={"throttle_reasons": "none"}),
@@ -201,41 +214,3 @@ def test_a_spoilt_file_is_refused_with_its_reason(
 @pytest.mark.parametrize("document", [[], None, 3, "x"])
 def test_a_file_that_is_not_an_object_is_refused(tmp_path: Path, document: object) -> None:
     assert _refused(tmp_path, json.dumps(document)).reason == "malformed"
-
-
-def test_several_files_are_several_launches(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{n}.json" for n in range(3)]
-    for n, path in enumerate(paths):
-        path.write_text(json.dumps(recording_to_json(recording([n], cases=CASES))))
-    whole = recording(range(3), cases=CASES, source=str(paths[0]))
-    assert read_launches(paths) == whole
-
-
-def test_one_file_given_twice_is_not_two_launches(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    write_recording(path, recording([0], cases=CASES))
-    with pytest.raises(GateError, match="given twice") as caught:
-        read_launches([path, tmp_path / "." / "a.json"])
-    assert caught.value.reason == "file-twice"
-
-
-@pytest.mark.parametrize(
-    ("second", "reason"),
-    [
-        (recording([1], cases=CASES[:1]), "case-not-in-every-file"),
-        (recording([1], cases=("sq2048", *CASES)), "case-not-in-every-file"),
-        (recording([1], cases=CASES, environment={"gpu": "another"}), "files-disagree"),
-        (recording([1], cases=CASES, settings={"rounds": 3}), "files-disagree"),
-        (recording([1], cases=CASES, other="A2"), "files-disagree"),
-    ],
-)
-def test_files_that_do_not_belong_together_are_refused(second: Any, reason: str) -> None:
-    with pytest.raises(GateError) as caught:
-        merge([recording([0], cases=CASES), second])
-    assert caught.value.reason == reason
-    assert caught.value.text.endswith(".")
-
-
-def test_no_file_at_all_is_refused() -> None:
-    with pytest.raises(GateError):
-        merge([])

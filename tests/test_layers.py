@@ -21,11 +21,24 @@ ORDER = [
     "decision",
     "comparable",
     "wording",
+    "modes",
+    "paired",
+    "comparisons",
+    "suite",
+    "drift",
     "verdict",
     "reading",
     "baselines",
+    "by_card",
     "report",
     "judge",
+    "study",
+    "knobs",
+    "calibration",
+    "calibration_report",
+    "peers",
+    "side_by_side_report",
+    "side_by_side",
 ]
 """Each imports only what stands before it."""
 MEASURING = [
@@ -42,16 +55,23 @@ MEASURING = [
     "clock",
     "sampling",
     "machine",
+    "card_lock",
     "stored",
+    "other_side",
+    "launched",
+    "session",
     "stages",
     "measuring",
+    "throughput",
+    "calibration_launches",
+    "calibrate",
     "gate",
     "update",
 ]
 """The rest, after all of `ORDER`; they may need torch, triton or a card. `plugin` and `__main__` join them."""
 JOINING = {"plugin", "__main__", "__init__"}
 ALLOWED_TO_STORE = {"records", "statistics", "reading"}
-FOREIGN = ("torch", "triton", "pytest", "numpy", "pynvml")
+FOREIGN = ("torch", "triton", "pytest", "numpy", "pynvml", "matplotlib")
 
 
 def _imported(name: str) -> set[str]:

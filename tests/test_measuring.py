@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perfgate import measuring, stages
+from perfgate import measuring, other_side, stages
 from perfgate.records import GateError
 from perfgate.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+
+    from perfgate.records import Recording
 
 CASES = ("one", "two")
 
 
-def launch_file(path: Path, seconds: float, cases: Sequence[str]) -> None:
+def launch_file(path: Path, seconds: float, cases: Sequence[str], selected: Sequence[str] = ()) -> None:
     """What one worker's pytest-benchmark leaves, in the gate's format."""
     entries = [
         {
@@ -35,34 +38,74 @@ def launch_file(path: Path, seconds: float, cases: Sequence[str]) -> None:
         }
         for case in cases
     ]
-    ours = {"schema": 1, "environment": {"gpu": "NVIDIA H100 80GB HBM3"}, "settings": {"rounds": 5}}
+    ours: dict[str, Any] = {"schema": 1, "environment": {"gpu": "NVIDIA H100 80GB HBM3"}, "settings": {"rounds": 5}}
+    if selected:
+        ours["selected"] = list(selected)
     path.write_text(json.dumps({"benchmarks": entries, "perfgate": ours}), encoding="utf-8")
 
 
-@pytest.fixture
-def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Measure with workers that do what a test says: an outcome for each case, by launch."""
+class FakeRun:
+    """A worker that does what a test says: an outcome for each case it is given."""
 
-    def run(outcomes: Sequence[dict[str, str]], *, leave: Sequence[bool] | None = None) -> Any:
-        started: list[Path] = []
+    process = SimpleNamespace(wait=lambda: 0)
 
-        def worker(_settings: Settings, _file: str, _results: Path, **options: Any) -> stages.Results:
-            number = len(started)
-            path = Path(options["pytest_args"][0].removeprefix("--benchmark-json="))
-            started.append(path)
-            if leave is None or leave[number]:
-                passed = [case for case in CASES if outcomes[number][case] == "passed"]
-                launch_file(path, 1e-3 * (number + 1), passed or CASES)
-            items = {
-                case: {"case": case, "outcome": outcome, "reason": "", "text": f"{case}: {outcome}."}
-                for case, outcome in outcomes[number].items()
+    def __init__(self, outcomes: dict[str, str], cases: Collection[str], args: Sequence[str], *, leave: bool) -> None:
+        self.path = Path(args[0].removeprefix("--benchmark-json="))
+        self.cases = tuple(cases) or CASES
+        self.outcomes, self.leave, self.args = outcomes, leave, args
+        self.abandoned = False
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+    def finish(self) -> stages.Results:
+        number = int(self.path.stem.partition("-")[2])
+        if self.leave:
+            passed = [case for case in self.cases if self.outcomes[case] == "passed"]
+            selected = self.cases if "--perfgate-continued" in self.args else ()
+            launch_file(self.path, 1e-3 * number, passed or CASES, selected)
+        items = {
+            case: {
+                "case": case,
+                "outcome": self.outcomes[case],
+                "reason": "",
+                "text": f"{case}: {self.outcomes[case]}.",
             }
-            return stages.Results(items=items, deselected=(), seed=number)
+            for case in self.cases
+            if case in self.outcomes
+        }
+        return stages.Results(items=items, deselected=(), seed=number)
 
-        monkeypatch.setattr(stages, "run_tests", worker)
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Measure with such workers, one set of outcomes a launch."""
+
+    def run(outcomes: Sequence[dict[str, str]], *, leave: Sequence[bool] | None = None, **plan: Any) -> Any:
+        started: list[FakeRun] = []
+
+        def start(_settings: Settings, _file: str, _results: Path, **options: Any) -> FakeRun:
+            number = len(started)
+            left = leave is None or leave[number]
+            started.append(FakeRun(outcomes[number], options["cases"], options["pytest_args"], leave=left))
+            return started[-1]
+
+        monkeypatch.setattr(stages, "start_tests", start)
         output = tmp_path / "out"
         output.mkdir(exist_ok=True)
-        return measuring.measure(Settings(root=tmp_path), output, expected=CASES, launches=len(outcomes))
+        planned = measuring.Plan(**{"expected": CASES, "launches": len(outcomes), **plan})
+        return measuring.measure(Settings(root=tmp_path), output, planned), started
+
+    return run
+
+
+@pytest.fixture
+def measure(measured: Any) -> Any:
+    """The recording and what failed."""
+
+    def run(*args: Any, **options: Any) -> Any:
+        found, _ = measured(*args, **options)
+        return found.recording, found.failed
 
     return run
 
@@ -123,3 +166,48 @@ def test_a_recording_names_its_commit_and_says_when_the_kernel_is_not_that_commi
     assert measuring.commit(settings) == git("rev-parse", "HEAD")
     (tmp_path / "kernel.py").write_text("2\n", encoding="utf-8")
     assert measuring.commit(settings) == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_only_undecided_cases_are_launched_again(measured: Any) -> None:
+    asked = iter([["two"], []])
+    found, started = measured([RIGHT] * 8, launches=4, most_launches=8, undecided=lambda _recording: next(asked))
+    assert [run.cases for run in started] == [CASES] * 4 + [("two",)] * 4
+    assert {case: len(samples.launches) for case, samples in found.recording.samples.items()} == {"one": 4, "two": 8}
+    assert found.launches == 8
+
+
+def test_nothing_is_launched_again_where_all_is_decided(measured: Any) -> None:
+    _, started = measured([RIGHT] * 8, launches=4, most_launches=8, undecided=lambda _recording: ())
+    assert len(started) == 4
+
+
+def test_a_case_that_fails_when_launched_again_gives_no_times(measured: Any) -> None:
+    outcomes = [RIGHT] * 2 + [{"one": "passed", "two": "failed"}] * 2
+    found, _ = measured(outcomes, launches=2, most_launches=4, undecided=lambda _recording: ["two"])
+    assert [(verdict.case, verdict.exit_code) for verdict in found.failed] == [("two", 1)]
+    assert set(found.recording.samples) == {"one"}
+
+
+def test_the_first_launch_is_made_whatever_the_budget_and_none_after_it_is_spent(measured: Any) -> None:
+    found, started = measured([RIGHT] * 4, deadline_s=0.0)
+    assert (found.launches, found.out_of_time) == (1, True)
+    assert [run.abandoned for run in started[1:]] == [True] * (len(started) - 1)
+
+
+def test_undecided_cases_are_asked_about_with_all_their_launches(measured: Any) -> None:
+    seen: list[int] = []
+
+    def undecided(recording: Recording) -> list[str]:
+        seen.append(len(recording.samples["two"].launches))
+        return ["two"] if len(seen) == 1 else []
+
+    measured([RIGHT] * 8, launches=4, most_launches=8, undecided=undecided)
+    assert seen == [4]
+
+
+def test_the_other_side_is_named_to_every_worker(measured: Any) -> None:
+    side = other_side.Side(kind="ref", name="main", path=Path("/other/matmul.py"))
+    _, started = measured([RIGHT] * 2, other=side)
+    for run in started:
+        assert "--perfgate-other=/other/matmul.py" in run.args
+        assert list(run.args[run.args.index("--perfgate-other-is") :][:3]) == ["--perfgate-other-is", "ref", "main"]

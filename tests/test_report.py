@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +10,7 @@ from perfgate.cards import card
 from perfgate.metrics import Metrics, metrics
 from perfgate.records import Status, Verdict
 from perfgate.report import format_json, format_markdown, format_text, summary
+from perfgate.session import Stage
 from perfgate.wording import change, duration, percent
 
 CONTRACT = {"flops": 2 * 4096**3, "min_bytes": 3 * 4096**2 * 4, "unit": "tf32"}
@@ -139,14 +139,15 @@ def test_units_fit_the_time() -> None:
 def test_a_stage_that_could_not_be_judged_is_never_listed_as_judged() -> None:
     refused = Verdict(case="*", status=Status.INVALID, reason="refused", text="It turns every benchmark off.")
     stages = [
-        SimpleNamespace(name="correctness", done="", left_out="", note="", verdicts=(refused,), recording=None),
-        SimpleNamespace(name="compiled", done="2 cases", left_out="", note="of main", verdicts=(), recording=None),
-        SimpleNamespace(name="throughput", done="", left_out="no CUDA card", note="", verdicts=(), recording=None),
+        Stage(name="correctness", verdicts=(refused,), spent="3 s"),
+        Stage(name="compiled", done="2 cases", note="of main", spent="4 s"),
+        Stage(name="throughput", left_out="no CUDA card"),
     ]
-    said = summary(stages, partial=False, code=2)
+    said = summary(stages, partial=False, code=2, total_s=7.4)
     assert said.splitlines()[0] == "correctness: NOT judged"
     assert "  note: of main" in said
     assert "throughput: NOT judged (no CUDA card)" in said
+    assert "time: 7 s in all; correctness 3 s; compiled 4 s" in said
     last = "perf: could not compare, exit 2; judged: compiled; NOT judged: correctness, throughput"
     assert said.splitlines()[-1] == last
 

@@ -56,7 +56,7 @@ def run(project: Settings) -> Run:
     def run_body(body: str = "pass", **options: object) -> Results:
         text = TESTS.replace("{body}", textwrap.indent(textwrap.dedent(body), "    ").strip())
         (project.root / "checks/test_body.py").write_text(text)
-        return stages.run_tests(project, "test_body.py", project.root / "out/results.json", **options)  # type: ignore[arg-type]
+        return stages.run_tests(project, "test_body.py", project.root / "out/results.json", **options)
 
     return run_body
 

@@ -111,8 +111,8 @@ def test_re_anchored_one_percent_is_found_although_the_baseline_is_of_another_ca
     found = _judged(now, recording(FIRST_CARD, cases=ONE))
     assert found.status is Status.SLOWER
     assert found.ratio == pytest.approx(1.007, abs=0.002)
-    assert "the old code itself is 1.3" in found.text
-    assert "within days and cards" in found.text
+    assert "that code itself is 1.3" in found.asides[0].text
+    assert "within other days and cards" in found.asides[0].text
 
 
 def _drifted(factor: float, **versions: str) -> Verdict:
@@ -127,20 +127,21 @@ def _drifted(factor: float, **versions: str) -> Verdict:
 def test_old_code_that_slowed_with_the_same_versions_is_the_machine() -> None:
     found = _drifted(1.05)
     assert found.status is Status.SAME
-    assert "5.00 % slower than when it was recorded (beyond days and cards, so the machine)" in found.text
+    assert found.asides[0].text.startswith("machine: that code itself is 5.00 % slower than when it was recorded (")
+    assert "more than days and cards explain" in found.asides[0].text
 
 
 def test_old_code_that_slowed_with_another_triton_is_slower_and_names_the_toolchain() -> None:
     found = _drifted(1.05, triton="3.9.0")
     assert (found.status, found.reason) == (Status.SLOWER, "slower-toolchain")
     assert found.ratio == pytest.approx(1.05, abs=0.001)
-    assert "triton 3.9.0 (baseline 3.6.0)" in found.text
+    assert "triton 3.9.0 (baseline 3.6.0)" in found.asides[0].text
 
 
 def test_another_triton_that_slows_nothing_passes_and_is_said() -> None:
     found = _drifted(1.0, triton="3.9.0")
     assert found.status is Status.SAME
-    assert "triton 3.9.0 (baseline 3.6.0)" in found.text
+    assert "triton 3.9.0 (baseline 3.6.0)" in found.asides[0].text
 
 
 def test_another_commit_than_the_baselines_is_no_anchor() -> None:
