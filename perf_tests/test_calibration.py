@@ -18,7 +18,7 @@ import torch
 from perf_tests import cases
 from perf_tests.slowed import load_slowed, slowed_by
 from perfgate import knobs, sampling
-from perfgate.calibration import AGAIN, KERNEL, KNOBS_FILE, NOTHING_ADDED, SIZES
+from perfgate.calibration import AGAIN, KERNEL, KNOBS_FILE, NOTHING_ADDED, sizes_wanted
 from perfgate.correctness import WrongResultError, same_bits
 from perfgate.memory import guarded, require_room
 from perfgate.settings import load_kernel
@@ -80,7 +80,7 @@ def _knobs(
             more, none = zip(*times, strict=True)
             return knobs.typical(more) / knobs.typical(none) - 1
 
-        found = knobs.search(SIZES, slowdown=slowdown, seconds=seconds)
+        found = knobs.search(sizes_wanted(), slowdown=slowdown, seconds=seconds)
         kept[case.id] = {name: vars(one) for name, one in found.items()}
         if path:
             path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")

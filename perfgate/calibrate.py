@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from perfgate import calibration_launches, calibration_report, card_lock, settings
-from perfgate.calibration import RUNS, rates, read_calibration
+from perfgate.calibration import RUNS, SIZES, rates, read_calibration
 from perfgate.limits import read_limits
 from perfgate.records import GateError, exit_code
 from perfgate.session import Request, open_session
@@ -39,6 +39,8 @@ class Options:
     """Chosen by id; empty means all."""
     choosing: tuple[str, ...] = ()
     """Pytest's ``-m`` with its value."""
+    sizes: tuple[str, ...] = ()
+    """Slowdowns to inject, by name; empty means all."""
     runs: int = RUNS
     """Runs drawn for each case and size."""
     add_to: Path | None = None
@@ -46,7 +48,11 @@ class Options:
 
     def command(self) -> str:
         """What repeats this."""
-        chosen = [*(f"--case={case}" for case in self.cases), *self.choosing]
+        chosen = [
+            *(f"--case={case}" for case in self.cases),
+            *self.choosing,
+            *(f"--size={size}" for size in self.sizes),
+        ]
         added = [f"--add={self.add_to}"] if self.add_to else []
         return shlex.join(["python", "-m", "perfgate", "calibrate", f"--launches={self.launches}", *added, *chosen])
 
@@ -71,7 +77,11 @@ def run(project: Settings, options: Options) -> int:
             )
     scratch = session.output / NAME
     plan = calibration_launches.Plan(
-        launches=options.launches, command=options.command(), choosing=options.choosing, add_to=options.add_to
+        launches=options.launches,
+        command=options.command(),
+        choosing=options.choosing,
+        sizes=options.sizes,
+        add_to=options.add_to,
     )
     print(f"calibrate: on {gpu}, {options.launches} launches; kept after each in {scratch.relative_to(project.root)}.")
     with card_lock.hold(session.environment["uuid"]):
@@ -83,7 +93,7 @@ def run(project: Settings, options: Options) -> int:
             f"python -m perfgate calibrate --add {scratch.relative_to(project.root)} --launches {ALL_LAUNCHES - count}.",
         )
     path = scratch
-    if not session.partial:  # a part never takes the place of the whole beside the baselines
+    if not (session.partial or options.sizes):  # a part never takes the place of the whole beside the baselines
         path = project.root / project.baselines / baseline_name(session, NAME)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(scratch.read_bytes())
@@ -137,6 +147,7 @@ def _parser() -> _Parser:
         description="Measure how often the gate cries wolf and how often it finds real slowdowns, on the card present.",
         allow_abbrev=False,
     )
+    parser.add_argument("--size", action="append", default=[], choices=SIZES, help="inject this slowdown only")
     parser.add_argument("--launches", type=int, default=LAUNCHES, metavar="N", help="worker processes")
     parser.add_argument("--add", type=Path, metavar="FILE", help="do this recording's work again and add to it")
     parser.add_argument("--case", action="append", default=[], metavar="ID", help="only this case (may be repeated)")
@@ -159,7 +170,12 @@ def main(argv: list[str]) -> int:
             return 0
         choosing = () if given.m is None else (f"-m{given.m}",)
         chosen = Options(
-            launches=given.launches, cases=tuple(given.case), choosing=choosing, runs=given.runs, add_to=given.add
+            launches=given.launches,
+            cases=tuple(given.case),
+            choosing=choosing,
+            sizes=tuple(given.size),
+            runs=given.runs,
+            add_to=given.add,
         )
         return run(project, chosen)
     except GateError as error:

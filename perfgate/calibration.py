@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
@@ -35,9 +36,17 @@ SIZES: Mapping[str, float] = {"+0.5": 0.005, "+1": 0.01, "+2": 0.02, "+3": 0.03,
 """Arms with real extra work, and the slowdown that it was chosen for."""
 KNOBS_FILE = "PERFGATE_KNOBS"
 """Environment variable: file with the extra work of each size and case, so that all launches do the same work."""
+SIZES_WANTED = "PERFGATE_SIZES"
+"""Environment variable: names of `SIZES` with commas between them, where only some are wanted."""
 CHANGED = frozenset({Status.SLOWER, Status.FASTER})
 RUNS = 200
 """Drawn for each case and size; the intervals rest on the launches, not on this."""
+
+
+def sizes_wanted() -> Mapping[str, float]:
+    """The sizes that this process is to inject."""
+    names = os.environ.get(SIZES_WANTED, "")
+    return {name: size for name, size in SIZES.items() if not names or name in names.split(",")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from perfgate import measuring, stages
-from perfgate.calibration import KERNEL, KNOBS_FILE
+from perfgate.calibration import KERNEL, KNOBS_FILE, SIZES_WANTED
 from perfgate.records import SCHEMA, GateError, Verdict
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Plan:
     """What repeats this."""
     choosing: tuple[str, ...] = ()
     """Pytest's ``-m`` with its value."""
+    sizes: tuple[str, ...] = ()
+    """Slowdowns to inject, by name; empty means all."""
     add_to: Path | None = None
     """A recording whose extra work is done again, and to which the launches are added."""
 
@@ -97,6 +99,7 @@ def _begin(session: Session, plan: Plan) -> dict[str, Any]:
     if plan.add_to is None:
         about = {"suite": len(session.timed), "kernel_sha256": kernel, "commit": measuring.commit(settings)}
         about |= {"recorded_at": now, "command": plan.command, "settings": settings.measurement(), **environment}
+        about |= {"sizes": ",".join(plan.sizes)} if plan.sizes else {}
         return {"schema": SCHEMA, "about": about, "launches": []}
     try:
         data = plan.add_to.read_bytes()
@@ -141,7 +144,7 @@ def _start(session: Session, plan: Plan, number: int, knobs: Path) -> stages.Tes
         path.with_suffix(".results.json"),
         cases=session.request.cases,
         pytest_args=(f"--benchmark-json={path}", *plan.choosing),
-        environment={KNOBS_FILE: str(knobs)},
+        environment={KNOBS_FILE: str(knobs), SIZES_WANTED: ",".join(plan.sizes)},
         timeout_s=session.settings.launch_timeout_s,
         wait=True,
         other_plugins=False,

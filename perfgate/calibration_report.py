@@ -48,6 +48,7 @@ def markdown(calibration: Calibration, found: Rates, limits: Limits, *, plot: st
         plot: Name of the plot's file beside the page; empty where there is none.
     """
     about, limit = calibration.about, f"{limits.against_tolerance * 100:g} %"
+    sizes = [size for size in SIZES if size in about.get("sizes", ",".join(SIZES)).split(",")]
     runs = max((one.same.drawn.total() for one in found.cases), default=0)
     paragraphs = [
         "# How often the gate is right",
@@ -59,8 +60,8 @@ def markdown(calibration: Calibration, found: Rates, limits: Limits, *, plot: st
         "## Each case",
         _EACH,
         _table(
-            ("case", "time", "false alarms", *(f"{size} %" for size in SIZES), "knob"),
-            [_row(one) for one in found.cases],
+            ("case", "time", "false alarms", *(f"{size} %" for size in sizes), "knob"),
+            [_row(one, sizes) for one in found.cases],
         ),
         *(["## Left out", "\n".join(f"- {text}" for text in calibration.left_out)] if calibration.left_out else []),
         "## Recorded",
@@ -90,13 +91,13 @@ def _total(name: str, group: Sequence[Compared], called: Collection[Status], who
     )
 
 
-def _row(one: CaseRates) -> tuple[str, ...]:
+def _row(one: CaseRates, sizes: Sequence[str]) -> tuple[str, ...]:
     alarms = f"{_share(one.same.rate(*CHANGED))}{_unsure(one.same)}"
     return (
         one.case,
         duration(one.seconds),
         alarms,
-        *(_cell(one.slower.get(size)) for size in SIZES),
+        *(_cell(one.slower.get(size)) for size in sizes),
         percent(one.knob),
     )
 

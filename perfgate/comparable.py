@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 VERSIONS = ("driver", "cuda", "torch", "triton")
 _HASH = re.compile(r"[0-9a-f]{7,64}")
+BUSY_PERCENT = 10
+"""Share of its time that a card may work for others; a desktop takes a few percent."""
 _NOT_COMPARED = {"launches"}
 """Settings that may differ: more launches narrow an interval and shift nothing."""
 
@@ -80,6 +82,8 @@ def disturbance(samples: Samples) -> tuple[str, str] | None:
             return "throttled", f"the card throttled in {where} ({', '.join(map(str, reasons))}), expected full clocks"
         if (foreign := state.get("foreign_processes", 0)) > 0:
             return "busy", f"{foreign} other processes used the card in {where}, expected it idle"
+        if (percent := state.get("foreign_utilization_percent") or 0) > BUSY_PERCENT:
+            return "busy", f"another process kept the card {percent} % busy in {where}, expected it idle"
         if (unheld := state.get("unheld", 0)) * 2 >= _timed(launch) and unheld:
             return (
                 "unheld",

@@ -63,6 +63,8 @@ def _parser() -> _Parser:
         required=True,
         help="several files of one card are several launches",
     )
+    parser.add_argument("--anchor", metavar="FILE", help="the card's first baseline, for small steps that add up")
+    parser.add_argument("--fail-on-drift", action="store_true", help="call too much of them SLOWER")
     parser.add_argument("--case", metavar="ID", action="append", help="judge this case only (may be repeated)")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     return parser
@@ -120,7 +122,14 @@ def _judge_group(group: Group, options: argparse.Namespace, limits: Limits) -> _
     """Judge one card's files; their number of cases alone decides how its false alarms are divided."""
     current = merge(group.recordings)
     baseline = _baseline_of(group, options.baseline)
-    verdicts = judge(baseline, current, limits, selected=options.case)
+    verdicts = judge(
+        baseline,
+        current,
+        limits,
+        selected=options.case,
+        anchor=read_recording(options.anchor) if options.anchor and baseline else None,
+        fail_on_drift=options.fail_on_drift,
+    )
     if options.baseline and baseline is None:
         verdicts = by_card.without_baseline(group, verdicts, options.baseline)
     found = recording_metrics(current, card(group.gpu))

@@ -43,6 +43,8 @@ class Plan:
     """Measured beside the kernel in every launch."""
     undecided: Callable[[Recording], Collection[str]] | None = None
     """Says which cases need more launches; None asks for none."""
+    check_idle: Callable[[], None] | None = None
+    """Called before each launch and after the last, when nothing of ours runs; raises where the card is not idle."""
     most_launches: int = 0
     """Processes in all, for cases that stay undecided."""
     deadline_s: float = math.inf
@@ -120,6 +122,8 @@ class _Run:
                     run.process.wait()
                     return
                 self._say(last, cases if continued else ())
+                if self.plan.check_idle:
+                    self.plan.check_idle()
                 results = run.finish()
                 self.launches += 1
                 self.tests_s += results.tests_s
@@ -165,7 +169,7 @@ class _Run:
             )
             for one in read
         ]
-        joined = merge([one for one in sound if one.samples or not one.selected])
+        joined = merge([one for one in sound if one.samples])
         return dataclasses.replace(
             joined, commit=commit(self.settings), recorded_at=datetime.now(UTC).isoformat(timespec="seconds")
         )
@@ -197,6 +201,8 @@ def measure(settings: Settings, output: Path, plan: Plan) -> Measured:
             break
         run.take(plan.most_launches - run.launches, undecided, continued=True)
         recording = run.recording()
+    if plan.check_idle:
+        plan.check_idle()
     if recording:
         keep(output / "current.json", recording)
     return Measured(

@@ -88,7 +88,7 @@ def of_history(settings: Settings, scratch: Path) -> Side | None:
 
 def _taken(settings: Settings, commit: str, scratch: Path) -> Path | None:
     """The kernel file of a commit, written to a folder of its own; None where that commit has none."""
-    text = _git(settings, "show", f"{commit}:{settings.kernel}", strip=False)
+    text = _git(settings, "show", f"{commit}:./{settings.kernel}", strip=False)
     if not text:
         return None
     path = scratch / "other" / commit[:12] / Path(settings.kernel).name

@@ -168,16 +168,14 @@ class Record:
         output_json["benchmarks"] = [e for e in output_json["benchmarks"] if "perfgate" in e["extra_info"]]
         for entry in output_json["benchmarks"]:
             entry["extra_info"]["perfgate"]["launches"][0]["arms"]["kernel"] = entry["stats"]["data"]
-        option = self._config.option
-        found = _settings(self._config)
         output_json["perfgate"] = {
             "schema": SCHEMA,
             "environment": {k: v for k, v in machine.look().items() if v},
-            "settings": found.measurement(),
+            "settings": _settings(self._config).measurement(),
             "reason": "",
         }
-        if option.perfgate_continued:
-            output_json["perfgate"]["selected"] = sorted(option.perfgate_case)
+        if self._config.option.perfgate_continued:
+            output_json["perfgate"]["selected"] = sorted(set(self._config.option.perfgate_case))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_benchmark_generate_machine_info(self) -> dict[str, str]:

@@ -111,7 +111,14 @@ def _launch(entry: object, source: str, where: str) -> Launch:
     if odd := sorted(set(arms) - set(_ARMS)):
         _refuse(source, f"has the unknown arm {odd[0]!r} in {where}", f"only {', '.join(_ARMS)}", "record it anew")
     state = _object(launch.get("state", {}), source, f"the state of {where}")
-    expected = {"throttle_reasons": list, "foreign_processes": int, "unheld": int, "correct": bool}
+    expected = {
+        "throttle_reasons": list,
+        "foreign_processes": int,
+        "foreign_utilization_percent": int,
+        "idle_utilization_percent": int,
+        "unheld": int,
+        "correct": bool,
+    }
     for key, kind in expected.items():
         if key in state and type(state[key]) is not kind:
             _refuse(

@@ -9,7 +9,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from perfgate import comparable, other_side, report
+from perfgate import comparable, machine, other_side, report
 from perfgate.baselines import read_recording
 from perfgate.cards import slug
 from perfgate.limits import Limits, read_limits
@@ -89,6 +89,21 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
         _judge(session, chosen, against, measured, stage)
     stage.spent = _spent(measured, time.monotonic() - began_s)
     return stage
+
+
+def check_idle(session: Session) -> None:
+    """Refuse to measure on a card that works for others; asked when nothing of this run is on it.
+
+    Raises:
+        GateError: ``busy``.
+    """
+    percent = machine.busy(session.environment["uuid"])
+    if percent is not None and percent > comparable.BUSY_PERCENT:
+        raise GateError(
+            "busy",
+            f"{session.environment['gpu']} is {percent} % busy while nothing of this run is on it, expected it idle (at most "
+            f"{comparable.BUSY_PERCENT} %); see who uses it (nvidia-smi), stop that, and measure again.",
+        )
 
 
 def baseline_name(session: Session, file: str = "matmul.json") -> str:
@@ -174,6 +189,7 @@ def _measure(session: Session, chosen: tuple[str, ...], against: _Comparison) ->
             cases=chosen if session.partial else (),
             other=against.other,
             undecided=undecided if against.in_same_launches else None,
+            check_idle=lambda: check_idle(session),
             most_launches=max(launches, against.limits.final_launches),
             deadline_s=session.deadline_s,
             pytest_args=request.pytest_args,

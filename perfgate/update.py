@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from perfgate.limits import Limits
     from perfgate.session import Session, Stage
     from perfgate.settings import Settings
 
@@ -129,7 +130,14 @@ def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
     stored = _readable(read_recording, path) if path.is_file() else None
     old = other_side.of_baseline(settings, stored.commit, session.output) if stored else None
     found = measuring.measure(
-        settings, session.output, measuring.Plan(expected=session.timed, launches=request.launches, other=old)
+        settings,
+        session.output,
+        measuring.Plan(
+            expected=session.timed,
+            launches=request.launches,
+            other=old,
+            check_idle=lambda: throughput.check_idle(session),
+        ),
     )
     recording = found.recording
     if found.failed or recording is None:
@@ -139,7 +147,7 @@ def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
             raise GateError(
                 disturbed[0], f"No baseline was written. {case}: {disturbed[1]}; wait until the card is free and cool."
             )
-    verdicts = judge(stored, recording, read_limits(settings.root)) if stored else ()
+    verdicts = _old_against_new(stored, recording, read_limits(settings.root))
     _show("throughput", verdicts)
     new = dataclasses.replace(_alone(recording), reason=request.reason, commit=_commit(session, request))
     first = _path(session, "anchor.json")
@@ -152,6 +160,16 @@ def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
     if restarted and stored:
         print(f"update-baselines: drift is counted anew from this baseline for {', '.join(restarted)}")
     return new, anchor
+
+
+def _old_against_new(stored: Recording | None, recording: Recording, limits: Limits) -> tuple[Verdict, ...]:
+    """What the change did; by the old code alone where the old numbers were measured with other settings."""
+    if stored is None:
+        return ()
+    if comparable.refusal(stored, recording) is None:
+        return judge(stored, recording, limits)
+    beside = any(samples.other for samples in recording.samples.values())
+    return judge(None, recording, limits) if beside else ()
 
 
 def _alone(recording: Recording) -> Recording:
@@ -194,4 +212,4 @@ def _show(title: str, verdicts: tuple[Verdict, ...]) -> None:
     if verdicts:
         print(report.format_text(verdicts, title=f"{title}, old against new", brief=True))
     else:
-        print(f"{title}: there was no baseline before.")
+        print(f"{title}: there was no baseline before that could be compared.")

@@ -194,6 +194,10 @@ SPOILT = [
         id="reasons-text",
     ),
     *(
+        pytest.param(_set("launches", 0, "state", to={key: "99"}), "malformed", f"'99' as {key}", id=key)
+        for key in ("foreign_processes", "foreign_utilization_percent", "idle_utilization_percent", "unheld")
+    ),
+    *(
         pytest.param(_arms({"kernel": [1.0, bad]}), "bad-seconds", "seconds above zero", id=f"seconds-{str(bad)[:8]}")
         for bad in (float("nan"), float("inf"), 0, 0.0, -1e-3, True, "1e-3", None, [1.0], 10**400, 5e-324)
     ),

@@ -169,6 +169,13 @@ def test_two_baselines_of_one_card_are_refused(capsys: pytest.CaptureFixture[str
     assert "then-0.json and then-1.json are both baselines of NVIDIA H100 80GB HBM3, expected one" in found["*"]["text"]
 
 
+def test_a_file_and_a_folder_with_the_same_card_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    then = [_file("then.json", range(5)), str(Path(_file(f"stored/{H100}/matmul.json", range(5))).parent.parent)]
+    argv = [word for path in then for word in ("--baseline", path)]
+    code, found = _judged(capsys, *argv, "--current", _file("now.json", range(5, 10)))
+    assert (code, _said(found)) == (2, {"*": "two-baselines"})
+
+
 def test_two_cards_of_a_model_are_two_groups_under_one_baseline(capsys: pytest.CaptureFixture[str]) -> None:
     now = [_file("a.json", FIRST_CARD[6:], FIRST), _file("b.json", SECOND_CARD[:5], SECOND, scale=1.1)]
     code, found = _judged(capsys, "--baseline", _file("then.json", FIRST_CARD[:6], FIRST), "--current", *now)
@@ -210,6 +217,27 @@ def test_files_that_record_no_card_are_one_group(capsys: pytest.CaptureFixture[s
     assert found[f"sq2048@{H100}"]["status"] == "SAME"
 
 
+def test_a_folder_has_no_baseline_for_files_that_record_no_card(capsys: pytest.CaptureFixture[str]) -> None:
+    _file("baselines/matmul.json", range(5), {})
+    found = _judged(capsys, "--baseline", "baselines", "--current", _file("now.json", range(5, 10), {}))[1]
+    assert _said(found) == dict.fromkeys(TWO, "no-baseline")
+    assert "CARD/matmul.json" in found["sq2048"]["text"]
+
+
+def test_a_whole_suite_that_moved_is_not_judged_without_a_baseline(capsys: pytest.CaptureFixture[str]) -> None:
+    moved: dict[str, Any] = {"kernel": "A2", "other": "A", "scale": 1.004, "cases": CASES}
+    now = [_file("a.json", range(8), **moved), _file("b.json", range(8), ON_ADA, **moved)]
+    assert _said(_judged(capsys, "--current", *now)[1])["*"] != "no-baseline"
+    found = _judged(capsys, "--baseline", _file("then.json", range(5), {}), "--current", *now)[1]
+    assert (len(found), set(_said(found).values())) == (2 * len(CASES), {"no-baseline"})
+
+
+def test_one_cards_files_that_disagree_are_refused_as_before(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [_file("a.json", [0]), _file("b.json", [1], settings={"rounds": 3})]
+    assert judge.main(["--current", *now, "--case", "sq2048"]) == 2
+    assert capsys.readouterr().out.splitlines()[-1] == "perfgate: 1 INVALID; could not compare, exit 2"
+
+
 def test_what_spoils_one_cards_files_spoils_no_others(capsys: pytest.CaptureFixture[str]) -> None:
     now = [
         _file("a.json", [0], ON_ADA),
@@ -228,6 +256,8 @@ def test_a_chosen_case_is_counted_on_every_card(capsys: pytest.CaptureFixture[st
     now = [_file(f"{n}.json", range(8), one, kernel="A2", other="A") for n, one in enumerate((ENVIRONMENT, ON_ADA))]
     assert judge.main(["--current", *now, "--case", "sq2048"]) == 0
     assert "partial: 2 of 4 cases" in capsys.readouterr().out
+    assert judge.main(["--current", *now, *(word for case in TWO for word in ("--case", case))]) == 0
+    assert "partial: 4 of 4 cases" in capsys.readouterr().out
     code, found = _judged(capsys, "--current", *now, "--case", "none")
     assert (code, set(found)) == (2, {f"none@{H100}", f"none@{ADA}"})
 

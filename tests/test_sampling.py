@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perfgate.sampling import interleave
+import pytest
+
+from perfgate.sampling import interleave, rounds_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,3 +84,23 @@ def test_times_of_warm_up_rounds_are_dropped() -> None:
     _, seconds = run(rounds=5, warmup_rounds=3)
     assert min(min(values) for values in seconds.values()) > 3 * 2
     assert {len(values) for values in seconds.values()} == {5}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rounds"),
+    [
+        (1e-6, 80),
+        (0.0015, 80),  # just the whole share
+        (0.0016, 40),
+        (0.003, 40),
+        (0.004, 20),
+        (0.0061, 10),
+        (0.012, 10),
+        (0.1, 10),  # beyond its share, but not below the fewest
+        (100.0, 10),
+    ],
+)
+def test_an_arm_gets_the_most_rounds_that_fit_its_share_of_time_in_halves(seconds: float, rounds: int) -> None:
+    assert rounds_for(seconds, most=80, fewest=10, arm_s=0.12) == rounds
+    assert rounds_for(seconds * 1.01, most=80, fewest=80, arm_s=0.12) == 80
+    assert rounds_for(seconds, most=70, fewest=30, arm_s=1e-9) == 30  # no half of the most

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,9 +16,10 @@ from perfgate.settings import Settings, load
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perfgate.stages import Results
+    from perfgate.stages import Results, TestRun
 
     Run = Callable[..., Results]
+    Start = Callable[..., TestRun]
 
 TESTS = """
 import os, signal, time
@@ -206,3 +208,91 @@ def test_the_worst_verdict_of_a_case_is_kept() -> None:
 def test_the_seed_of_a_run_is_drawn_anew_and_kept(run: Run) -> None:
     assert run().seed != run().seed
     assert run(pytest_args=("--perfgate-seed=7",)).seed == 7
+
+
+# A run that is started before it may begin: it imports while another process measures.
+
+
+@pytest.fixture
+def start(project: Settings) -> Start:
+    """Start the two cases' test, waiting, in a process that leaves a file when it is collected and one a test."""
+
+    def started(body: str = "pass", *, before: str = "", **options: Any) -> TestRun:
+        text = TESTS.replace("{body}", f'open(case.id, "w").close()\n    {body}')
+        text = text.replace("both =", f'{before}\nopen("collected", "w").close()\nboth =')
+        (project.root / "checks/test_body.py").write_text(text)
+        return stages.start_tests(project, "test_body.py", project.root / "out/results.json", wait=True, **options)
+
+    return started
+
+
+def wait_until_collected(project: Settings) -> None:
+    """By then it waits, or would have begun its tests if it did not."""
+    limit_s = time.monotonic() + 60
+    while not (project.root / "collected").exists():
+        assert time.monotonic() < limit_s
+        time.sleep(0.02)
+    time.sleep(0.3)
+
+
+def ran(project: Settings) -> set[str]:
+    return {name for name in ("one", "two") if (project.root / name).exists()}
+
+
+def test_a_run_that_waits_begins_no_test_before_it_is_told_to(start: Start, project: Settings) -> None:
+    run = start()
+    wait_until_collected(project)
+    assert run.process.poll() is None
+    assert (ran(project), run.results.exists()) == (set(), False)
+    run.begin()
+    results = run.finish()
+    assert ran(project) == {"one", "two"}
+    assert judged(results) == {}
+
+
+def test_waiting_is_no_part_of_the_time_that_the_tests_took(start: Start, project: Settings) -> None:
+    run = start()
+    began_s = time.monotonic()
+    wait_until_collected(project)
+    waited_s = time.monotonic() - began_s
+    results = run.finish()  # which tells it to begin
+    assert judged(results) == {}
+    assert 0 < results.tests_s < waited_s
+
+
+def test_a_run_that_is_abandoned_ends_without_a_test_and_says_why(start: Start, project: Settings) -> None:
+    run = start()
+    wait_until_collected(project)
+    run.abandon()
+    run.abandon()  # as a clean-up does after the end
+    assert run.process.wait(60) == 2
+    assert ran(project) == set()
+    assert "the gate that started this process is gone, so nothing was measured" in run.log.read_text()
+    assert judged(run.finish()) == {"one": ("not-run", 2), "two": ("not-run", 2)}
+
+
+def test_a_run_that_ended_before_it_could_begin_says_why_at_its_end(start: Start) -> None:
+    run = start(pytest_args=("--no-such-option",))
+    run.process.wait(60)
+    run.begin()
+    with pytest.raises(GateError, match="unrecognized arguments: --no-such-option"):
+        run.finish()
+
+
+def test_the_cases_of_a_run_are_known_while_it_still_runs(start: Start, project: Settings) -> None:
+    run = start('while not os.path.exists("enough"): time.sleep(0.02)', pytest_args=("-k", "two"))
+    assert run.collected() == {"two"}
+    assert run.process.poll() is None
+    (project.root / "enough").touch()
+    assert judged(run.finish(), on_purpose=True)["one"] == ("not-run", 2)
+    assert ran(project) == {"two"}
+
+
+def test_a_run_that_begins_no_test_has_no_cases(start: Start) -> None:
+    chosen = start(pytest_args=("-k", "nothing_is_called_so"))
+    assert chosen.collected() == frozenset()
+    chosen.finish()
+    broken = start(before="import no_such_module")
+    assert broken.collected() == frozenset()
+    with pytest.raises(GateError, match="no_such_module"):
+        broken.finish()
