@@ -35,7 +35,8 @@ def perfgate(session: nox.Session, command: str, *arguments: str) -> None:
     """Run the gate and end nox with its exit code: 0, 1, 2 or 3, where nox itself knows only 0 and 1."""
     python = environment_python() if session.venv_backend == "none" else str(Path(session.bin) / "python")
     environment = {**os.environ, **{key: value for key, value in session.env.items() if value is not None}}
-    done = subprocess.run([python, "-m", "perfgate", command, *(arguments or session.posargs)], env=environment, check=False)  # noqa: S603
+    words = [python, "-m", "perfgate", command, *(arguments or session.posargs)]
+    done = subprocess.run(words, env=environment, check=False)  # noqa: S603
     if done.returncode:
         sys.exit(done.returncode)
 
@@ -66,7 +67,8 @@ def calibrate(session: nox.Session) -> None:
 def side_by_side(session: nox.Session) -> None:
     """The rules of other gates and this one's on the recorded launches; needs no card."""
     install(session, "plots")
-    perfgate(session, "side-by-side", *session.posargs or ("tests/data/h100-launches.json.gz", "--output", "tests/data"))
+    recorded = ("tests/data/h100-launches.json.gz", "--output", "tests/data")
+    perfgate(session, "side-by-side", *(session.posargs or recorded))
 
 
 @nox.session

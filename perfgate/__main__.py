@@ -65,6 +65,10 @@ def main(argv: list[str]) -> int:
             raise GateError("bad-usage", f"--launches is {options.launches}; expected 1 or more.")
         if getattr(options, "budget", None) is not None and not options.budget > 0:
             raise GateError("bad-usage", f"--budget is {options.budget:g}; expected more than 0 seconds.")
+        if getattr(options, "against", None) is not None and options.base is not None:
+            raise GateError(
+                "bad-usage", "--against and --base were both given, expected one: either names the other side."
+            )
         project = settings.load(Path.cwd())
         if options.command == "run":
             request = Request(

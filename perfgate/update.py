@@ -158,7 +158,8 @@ def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
         whole=request.new_anchor,
     )
     if restarted and stored:
-        print(f"update-baselines: drift is counted anew from this baseline for {', '.join(restarted)}")
+        which = "every case" if len(restarted) == len(new.samples) else ", ".join(restarted)
+        print(f"update-baselines: drift is counted anew from this baseline for {which}")
     return new, anchor
 
 

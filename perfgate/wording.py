@@ -37,7 +37,7 @@ def held_to(decision: Decision) -> str:
     estimate = decision.estimate
     why = {"": "", "clock": ", as fine as its clock allows", "noise": ", as fine as its noise allows"}[decision.widened]
     return (
-        f"({decision.confidence * 100:.4g} % interval {percent(estimate.low)} to {percent(estimate.high)}, "
+        f"({decision.confidence * 100:.5g} % interval {percent(estimate.low)} to {percent(estimate.high)}, "
         f"limit {(decision.limit - 1) * 100:.2g} %{why})"
     )
 

@@ -100,7 +100,8 @@ def test_the_code_of_the_baselines_commit_is_measured_in_the_same_launches(gate:
     assert stage.verdicts[0].asides[0].text.startswith("machine: ")
     beside = f"the baseline's commit {then[:12]} measured in the same launches"
     assert stage.done == f"2 cases in 4 launches against {FOLDER}/matmul.json, {beside}"
-    assert "git does not have" not in stage.note
+    assert stage.note == f"{FOLDER}/matmul.json has changes that are not committed"
+    assert stage.again == f"python -m perfgate judge --baseline {FOLDER}/matmul.json --current .perfgate/current.json"
 
 
 @pytest.mark.parametrize("commit", ["0123456789abcdef0123456789abcdef01234567", ""])
@@ -264,8 +265,10 @@ def test_the_printed_command_judges_the_saved_files_to_the_same_bytes(
         options = {"base": "HEAD"}
     stage = gate.run(**options)
     written = (gate.root / ".perfgate/verdicts.json").read_text(encoding="utf-8")
+    assert gate.plans[0].cases == options.get("chosen", ())
     if not gate.failed:
         assert written == bytes_again(stage, capsys)
         return
+    assert [verdict.case for verdict in stage.verdicts] == [CASES[1], CASES[0]]
     judged = dataclasses.replace(stage, verdicts=tuple(v for v in stage.verdicts if v not in gate.failed))
     assert written == bytes_again(judged, capsys)
