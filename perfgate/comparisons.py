@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perfgate.limits import Limits
     from perfgate.paired import Pair
     from perfgate.records import Recording, Samples
+    from perfgate.statistics import Effect
 
 _WHOLE = Look()
 
@@ -68,19 +69,20 @@ def anchored(now: Samples, then: Samples, frame: Frame, *, baseline: Recording, 
     versions = comparable.other_versions(baseline, current)
     said = (
         f"that code itself is {change(decision.estimate.ratio, 'when it was recorded')} {held_to(decision)}"
-        f"{_over_control(now, then, arm='other')}"
+        f"{_over_control(now, then, frame.limits, ratio=decision.estimate.ratio)}"
     )
     moved = decision.status in {Status.SLOWER, Status.FASTER}
     cause = "within other days and cards"
     if moved:
-        cause = "more than days and cards explain, so the toolchain" if versions else "more than days and cards explain"
+        cause = "more than days and cards explain"
+    toolchain = bool(moved and versions and not _clock_explains(now, then, decision, frame.limits))
     notes = (cause, *_clock(now, then, frame.limits), *comparable.notes(baseline, current))
     aside = Aside(
-        text=f"{'toolchain' if moved and versions else 'machine'}: {'; '.join((said, *notes))}.",
+        text=f"{'toolchain' if toolchain else 'machine'}: {'; '.join((said, *notes))}.",
         ratio=decision.estimate.ratio,
         matters=moved,
     )
-    if versions and decision.status is Status.SLOWER and code.exit_code in {0, 3}:
+    if toolchain and decision.status is Status.SLOWER and code.exit_code in {0, 3}:
         found = _verdict(
             now.case,
             decision,
@@ -100,17 +102,19 @@ def stored(now: Samples, then: Samples, frame: Frame, *, baseline: Recording, cu
     clock = _clock(now, then, frame.limits)
     notes = (
         "the limit is that of other days and cards",
-        *(part for part in (_over_control(now, then).removeprefix("; "),) if part),
+        *(
+            part
+            for part in (_over_control(now, then, frame.limits, ratio=decision.estimate.ratio).removeprefix("; "),)
+            if part
+        ),
         *clock,
         *_modes(now),
         *comparable.notes(baseline, current),
     )
     verdict = _verdict(now.case, decision, f"{_now(now)} now,", f"the stored {before}", notes=notes)
-    if verdict.status is not Status.SLOWER:
-        return verdict
     if now.case in frame.pairs:
         return _arbitrated(now, verdict, frame)
-    if clock and math.log(decision.estimate.ratio) - _clock_drop(now, then) <= math.log(decision.limit):
+    if verdict.status is Status.SLOWER and _clock_explains(now, then, decision, frame.limits):
         return dataclasses.replace(
             verdict,
             status=Status.INVALID,
@@ -122,59 +126,80 @@ def stored(now: Samples, then: Samples, frame: Frame, *, baseline: Recording, cu
 
 
 def _arbitrated(now: Samples, found: Verdict, frame: Frame) -> Verdict:
-    """A stored number says SLOWER; the other side, measured in the same launches, says whether this change did it."""
+    """The stored comparison with the other side of the same launches as arbiter, which sees far less of a change.
+
+    What that side shows to be slower is slower; what the stored number calls slower, or cannot tell, is not this change's
+    doing where that side says so.
+    """
     here = beside(now, frame)
     if here.status is Status.SLOWER:
-        return dataclasses.replace(found, asides=(Aside(text=f"in the same launches: {here.text}", matters=True),))
-    name = now.other["name"] if now.other else "the other side"
-    text = (
-        f"{here.text.rstrip('.')}; the stored number says {percent(found.ratio or 1.0)}, which {name} shows as well, so it "
-        "is the machine, or a change before this one."
-    )
-    return dataclasses.replace(here, text=text, reason=f"{here.status.lower()}-not-this-change")
+        first, second = (found, here) if found.status is Status.SLOWER else (here, found)
+        said = "in the same launches" if second is here else "stored"
+        return dataclasses.replace(first, asides=(Aside(text=f"{said}: {second.text}", matters=True),))
+    if found.status not in {Status.SLOWER, Status.UNSURE}:
+        return found
+    moved = f"stored: the number of now is {percent(found.ratio or 1.0)} from the baseline's"
+    if here.status is Status.UNSURE:
+        aside = Aside(text=f"{moved}; whether this change did it is too close to tell.", matters=True)
+        return dataclasses.replace(here, asides=(aside,))
+    text = f"{moved}, but not from the other side's: that is the machine, or a change before this one."
+    reason = f"{here.status.lower()}-not-this-change"
+    return dataclasses.replace(here, reason=reason, asides=(Aside(text=text, matters=True),))
 
 
-def total_effect_decision(now: Samples, then: Samples, frame: Frame, *, arm: str = "kernel") -> Decision:
-    """A stored comparison held to the limit of drift instead of that of one step."""
-    return _stored(now, then, frame, arm=arm, tolerance=frame.limits.drift_tolerance)
+def since_first(now: Samples, then: Samples | None, first: Samples, frame: Frame) -> Decision | None:
+    """How far a case has moved since its card's first baseline; None where the clock alone explains that it is slower.
 
-
-def _stored(
-    now: Samples, then: Samples, frame: Frame, *, arm: str = "kernel", tolerance: float | None = None
-) -> Decision:
-    """An arm of now against the kernel of then, held to the limit of days and cards; one look, which spends all."""
+    Where the baseline's code was measured beside today's, it is the way from the first baseline to the last, by their
+    stored numbers, and from there the step that was measured: what the machine does today has no part in it. Elsewhere
+    it is the number of now against the first.
+    """
     limits = frame.limits
-    effect = stored_effect(
+    if then and now.case in frame.pairs and now.other and now.other["kind"] == "baseline-commit":
+        way, step = _stored_effect(then, first, limits), frame.pairs[now.case].effect
+        effect = dataclasses.replace(way, shift=way.shift + step.shift, error=math.hypot(way.error, step.error))
+        return _decide_stored(effect, now, frame, tolerance=limits.drift_tolerance)
+    decision = _decide_stored(_stored_effect(now, first, limits), now, frame, tolerance=limits.drift_tolerance)
+    return None if _clock_explains(now, first, decision, limits) else decision
+
+
+def _stored(now: Samples, then: Samples, frame: Frame, *, arm: str = "kernel") -> Decision:
+    """An arm of now against the kernel of then, held to the limit of days and cards."""
+    effect = _stored_effect(now, then, frame.limits, arm=arm)
+    return _decide_stored(effect, now, frame, tolerance=frame.limits.stored_tolerance)
+
+
+def _stored_effect(
+    now: Samples, then: Samples, limits: Limits, *, arm: str = "kernel", before: str = "kernel"
+) -> Effect:
+    return stored_effect(
         (launch.arms[arm] for launch in now.launches),
-        (launch.arms["kernel"] for launch in then.launches),
+        (launch.arms[before] for launch in then.launches),
         prior_scatter=limits.stored_scatter,
         prior_df=limits.stored_df,
     )
+
+
+def _decide_stored(effect: Effect, now: Samples, frame: Frame, *, tolerance: float) -> Decision:
+    """One look, which spends all."""
     return decide(
         effect,
-        tolerance=limits.stored_tolerance if tolerance is None else tolerance,
+        tolerance=tolerance,
         tick_share=tick_share(now),
         launches=len(now.launches),
         cases=frame.cases,
         this_look=_WHOLE,
-        limits=limits,
-        errors_in_floor=limits.stored_errors,
+        limits=frame.limits,
+        errors_in_floor=frame.limits.stored_errors,
     )
 
 
-def _over_control(now: Samples, then: Samples, *, arm: str = "kernel") -> str:
+def _over_control(now: Samples, then: Samples, limits: Limits, *, ratio: float) -> str:
     """The control's own change and the change over it; the raw one stands before."""
     if not all("control" in launch.arms for side in (now, then) for launch in side.launches):
         return ""
-    control = _ratio(now, then, arm="control")
-    return f"; its control moved by {percent(control)}, over it that is {percent(_ratio(now, then, arm=arm) / control)}"
-
-
-def _ratio(now: Samples, then: Samples, *, arm: str) -> float:
-    before = arm if arm == "control" else "kernel"
-    return typical_seconds(launch.arms[arm] for launch in now.launches) / typical_seconds(
-        launch.arms[before] for launch in then.launches
-    )
+    control = math.exp(_stored_effect(now, then, limits, arm="control", before="control").shift)
+    return f"; its control moved by {percent(control)}, over it that is {percent(ratio / control)}"
 
 
 def _now(now: Samples) -> str:
@@ -191,6 +216,13 @@ def _clock_drop(now: Samples, then: Samples) -> float:
     """Log of the baseline's SM clock over today's; 0 where either is not recorded."""
     here, there = _clock_mhz(now), _clock_mhz(then)
     return math.log(there / here) if here and there else 0.0
+
+
+def _clock_explains(now: Samples, then: Samples, decision: Decision, limits: Limits) -> bool:
+    """Whether a lower SM clock is enough for a slowdown to be within its limit."""
+    drop = _clock_drop(now, then)
+    slower = math.log(decision.estimate.ratio)
+    return drop > limits.clock_tolerance and slower > 0 and slower - drop <= math.log(decision.limit)
 
 
 def _clock(now: Samples, then: Samples, limits: Limits) -> tuple[str, ...]:

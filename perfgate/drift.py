@@ -45,7 +45,7 @@ def judge_drift(  # noqa: PLR0913 - three recordings, and the rest by name
         return (*verdicts, Verdict(case="*", status=Status.INVALID, reason=f"drift-{refused[0]}", text=text))
     moved = {case for case in anchor.samples if not _one_step(case, anchor, baseline)}
     return tuple(
-        _with_drift(verdict, anchor, current, frame, fail=fail) if verdict.case in moved else verdict
+        _with_drift(verdict, anchor, baseline, current, frame, fail=fail) if verdict.case in moved else verdict
         for verdict in verdicts
     )
 
@@ -81,14 +81,23 @@ def _one_step(case: str, anchor: Recording, baseline: Recording | None) -> bool:
     return then is not None and then.launches == anchor.samples[case].launches
 
 
-def _with_drift(verdict: Verdict, anchor: Recording, current: Recording, frame: Frame, *, fail: bool) -> Verdict:
+def _with_drift(  # noqa: PLR0913 - as `judge_drift`
+    verdict: Verdict,
+    anchor: Recording,
+    baseline: Recording | None,
+    current: Recording,
+    frame: Frame,
+    *,
+    fail: bool,
+) -> Verdict:
     now, first = current.samples.get(verdict.case), anchor.samples[verdict.case]
     if verdict.status not in _JUDGED or now is None or comparable.contract_change(first.contract, now.contract):
         return verdict
-    decision = comparisons.total_effect_decision(now, first, frame)
-    if decision.status is not Status.SLOWER:
+    then = baseline.samples.get(verdict.case) if baseline else None
+    decision = comparisons.since_first(now, then, first, frame)
+    if decision is None or decision.status is not Status.SLOWER:
         return verdict
-    said = _said(decision, anchor)
+    said = _said(decision)
     if not fail:
         return dataclasses.replace(verdict, asides=(*verdict.asides, Aside(text=f"drift: {said}", matters=True)))
     return dataclasses.replace(
@@ -104,9 +113,8 @@ def _with_drift(verdict: Verdict, anchor: Recording, current: Recording, frame: 
     )
 
 
-def _said(decision: Decision, anchor: Recording) -> str:
-    since = anchor.recorded_at[:10] or "its recording"
+def _said(decision: Decision) -> str:
     return (
-        f"small steps since the first baseline ({since}) add up to {percent(decision.estimate.ratio)} {held_to(decision)}; "
-        f"see which in the history of the baseline (git log baselines), or if they are meant, {UPDATE} --new-anchor."
+        f"small steps since its first baseline add up to {percent(decision.estimate.ratio)} {held_to(decision)}; see which in "
+        f"the history of the baseline (git log baselines), or if they are meant, {UPDATE} --new-anchor."
     )

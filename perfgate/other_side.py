@@ -16,8 +16,6 @@ from perfgate.records import GateError
 if TYPE_CHECKING:
     from perfgate.settings import Settings
 
-_DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
@@ -77,7 +75,8 @@ def of_history(settings: Settings, scratch: Path) -> Side | None:
     that are not committed, and its parent if it has none.
     """
     head = _commit(settings, "HEAD")
-    default = next((ref for ref in _DEFAULT_BRANCHES if _commit(settings, ref)), "")
+    refs = ("origin/HEAD", f"origin/{settings.default_branch}", settings.default_branch)
+    default = next((ref for ref in refs if _commit(settings, ref)), "")
     base = _git(settings, "merge-base", "HEAD", default) if default else ""
     if not base or base == head:
         edited = bool(_git(settings, "status", "--porcelain", "--", settings.kernel))

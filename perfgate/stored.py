@@ -69,7 +69,7 @@ def find(settings: Settings, relative: str, *, base: str | None, scratch: Path) 
             "no-base",
             f"--base {base} is no commit that git knows here; fetch it (a shallow clone may lack it) or name another.",
         )
-    shown = _git(settings, "show", f"{commit}:{name}")
+    shown = _git(settings, "show", f"{commit}:./{name}")
     path = scratch / "base" / relative
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

@@ -180,38 +180,6 @@ def test_a_lower_clock_is_no_hindrance_where_nothing_is_slower() -> None:
         assert "the SM clock is 1900 MHz" in found.text
 
 
-# Stored, with another side in the same launches as the arbiter.
-
-
-def test_a_stored_slowdown_that_the_side_in_the_same_launches_shares_is_not_this_changes() -> None:
-    found = only(recording(NOW, kernel="A2", other="A", cases=ONE), recording(NOW, cases=ONE, scale=1 / 1.05))
-    assert (found.status, found.reason, found.exit_code) == (Status.SAME, "same-not-this-change", 0)
-    assert found.ratio == pytest.approx(1, abs=0.001)
-    assert "the stored number says +5.0" in found.text
-    assert "which main shows as well, so it is the machine, or a change before this one." in found.text
-
-
-def test_a_stored_slowdown_that_the_side_in_the_same_launches_does_not_share_is_this_changes() -> None:
-    found = only(recording(NOW, scale=1.05, other="A2", cases=ONE), recording(NOW, cases=ONE))
-    assert (found.status, found.reason, found.exit_code) == (Status.SLOWER, "slower", 1)
-    assert "slower than the stored" in found.text
-    assert found.asides[0].matters
-    assert "in the same launches: k1_sq4096: " in found.asides[0].text
-    assert "5.00 % slower than ref main" in found.asides[0].text
-
-
-def test_the_arbiter_comes_before_the_clock_as_both_sides_had_the_same() -> None:
-    then = recording(NOW, cases=ONE, state={"sm_clock_mhz": 1980})
-    now = recording(NOW, scale=1.05, other="A2", cases=ONE, state={"sm_clock_mhz": 1900})
-    assert only(now, then).status is Status.SLOWER
-
-
-def test_what_the_stored_number_finds_the_same_needs_no_arbiter() -> None:
-    found = only(recording(NOW, kernel="A2", other="A", cases=ONE), recording(THEN, cases=ONE))
-    assert found.reason == "same"
-    assert "the stored" in found.text
-
-
 # Two modes.
 
 

@@ -253,6 +253,16 @@ def test_a_repository_whose_default_branch_has_another_name_falls_back_to_the_co
     assert text_of(other_side.of_history(project.settings, project.scratch)) == "one"
 
 
+def test_a_default_branch_of_another_name_is_the_one_in_the_settings(project: Project) -> None:
+    project.git("branch", "--move", "trunk")
+    project.commit("base")
+    project.git("switch", "--quiet", "--create", "change")
+    project.commit("mine")
+    project.commit("mine too")
+    settings = dataclasses.replace(project.settings, default_branch="trunk")
+    assert text_of(other_side.of_history(settings, project.scratch)) == "base"
+
+
 def test_a_history_of_one_commit_has_nothing_before_it_unless_the_kernel_is_edited(project: Project) -> None:
     assert other_side.of_history(project.settings, project.scratch) is None
     project.commit("one")

@@ -91,3 +91,17 @@ def test_another_triton_has_its_own_facts_where_they_were_recorded_and_else_the_
     own.write_text("{}", encoding="utf-8")
     assert compiled_name(settings, "3.6.0") == "sm_89/compiled-triton-3.6.0.json"
     assert compiled_name(settings, "3.8.0") == "sm_89/compiled.json"
+
+
+def test_a_project_in_a_subfolder_of_its_repository_finds_its_base(tmp_path: Path) -> None:
+    root = tmp_path / "repository/kernels/project"
+    (root / "baselines/card").mkdir(parents=True)
+    (root / "baselines" / NAME).write_text("old", encoding="utf-8")
+    for words in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("add", "."),
+        ("-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message=one"),
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path / "repository", check=True, capture_output=True)  # noqa: S607 - git by name
+    found = find(Settings(root=root), NAME, base="main", scratch=tmp_path)
+    assert (found.path.read_text(encoding="utf-8"), found.note) == ("old", "")
