@@ -221,6 +221,20 @@ def call_on_meta(module: ModuleType, case: Case) -> Callable[[], torch.Tensor]:
     return call(module, case, a, b)
 
 
+def control(case: Case, a: torch.Tensor, b: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """The vendor library at the case's precision, writing to a result of its own."""
+    import torch
+
+    result = torch.empty(result_shape(case), dtype=a.dtype, device=a.device)
+
+    def run() -> torch.Tensor:
+        # Torch keeps it for the whole process, and checks of results switch it off: without it cuBLAS takes many times as long.
+        torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
+        return torch.matmul(a, b, out=result)
+
+    return run
+
+
 def chosen_config(module: ModuleType) -> dict[str, Any]:
     """The configuration that the last call ran with: tile, warps and stages."""
     config = module.matmul_kernel.best_config

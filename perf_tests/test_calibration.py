@@ -59,13 +59,6 @@ def slowed(gate_settings: Settings) -> ModuleType:
     return load_slowed(gate_settings.root / gate_settings.kernel, scratch)
 
 
-def _control(case: Case, a: torch.Tensor, b: torch.Tensor) -> partial[torch.Tensor]:
-    """The vendor library at the case's precision, writing to a result of its own."""
-    torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
-    result = torch.empty(cases.result_shape(case), dtype=a.dtype, device=a.device)
-    return partial(torch.matmul, a, b, out=result)
-
-
 def _knobs(
     case: Case, launch: Callable[[int], Callable[[], object]], *, watch: sampling.Watch, seconds: float
 ) -> Mapping[str, knobs.Found]:
@@ -145,7 +138,7 @@ def test_calibration(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     others = sampling.interleave(
         gpu_benchmark,
         run,
-        {**own, "control": _control(case, a, b)},
+        {**own, "control": cases.control(case, a, b)},
         watch=stopwatch,
         rounds=sampling.rounds_for(
             seconds, most=gate_settings.rounds, fewest=gate_settings.fewest_rounds, arm_s=gate_settings.arm_s

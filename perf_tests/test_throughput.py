@@ -42,13 +42,6 @@ def _free_memory() -> Iterator[None]:
     torch.cuda.empty_cache()
 
 
-def _control(case: Case, a: torch.Tensor, b: torch.Tensor) -> partial[torch.Tensor]:
-    """The vendor library at the case's precision, writing to a result of its own."""
-    torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
-    result = torch.empty(cases.result_shape(case), dtype=a.dtype, device=a.device)
-    return partial(torch.matmul, a, b, out=result)
-
-
 def _check_rows(case: Case, a: torch.Tensor, b: torch.Tensor, got: torch.Tensor, seed: int) -> None:
     """Check some rows against float64 and all elements for NaN; the correctness tests check everything."""
     if bool(torch.isnan(got).any()):
@@ -100,7 +93,7 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     others = sampling.interleave(
         gpu_benchmark,
         run,
-        {"control": _control(case, a, b), **beside},
+        {"control": cases.control(case, a, b), **beside},
         watch=stopwatch,
         rounds=sampling.rounds_for(
             typical_s, most=gate_settings.rounds, fewest=gate_settings.fewest_rounds, arm_s=gate_settings.arm_s

@@ -6,13 +6,12 @@ again, without a card.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from perfgate import calibration_launches, calibration_report, card_lock, settings
 from perfgate.calibration import RUNS, SIZES, rates, read_calibration
@@ -21,6 +20,7 @@ from perfgate.records import GateError, exit_code
 from perfgate.session import Request, open_session
 from perfgate.study import ALL_LAUNCHES
 from perfgate.throughput import baseline_name
+from perfgate.usage import Parser
 
 if TYPE_CHECKING:
     from perfgate.settings import Settings
@@ -134,15 +134,8 @@ def publish(path: Path, project: Settings, *, runs: int, plot: bool = True) -> N
         print(f"calibrate: wrote {file}")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says a usage error in one line instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise GateError("bad-usage", f"{message}; see {self.prog} --help.")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m perfgate calibrate",
         description="Measure how often the gate cries wolf and how often it finds real slowdowns, on the card present.",
         allow_abbrev=False,

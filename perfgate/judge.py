@@ -6,11 +6,10 @@ standard output; a usage error is one line on standard error.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from perfgate import by_card, report
 from perfgate.baselines import merge, read_each, read_recording
@@ -18,9 +17,11 @@ from perfgate.cards import card
 from perfgate.limits import read_limits
 from perfgate.metrics import recording_metrics
 from perfgate.records import GateError, Status, Verdict, exit_code
+from perfgate.usage import Parser
 from perfgate.verdict import judge
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from perfgate.by_card import Group
@@ -32,15 +33,8 @@ _COULD_NOT = 2
 _BASELINE = "matmul.json"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says a usage error in one line instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise GateError("bad-usage", f"{message}; see {self.prog} --help.")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m perfgate judge",
         description="Judge saved measurements against a baseline, or against the other side measured with them. "
         "Files of several cards are judged card by card.",

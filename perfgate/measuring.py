@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import subprocess
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from perfgate import stages
+from perfgate import git, stages
 from perfgate.baselines import merge, read_recording, write_recording
 from perfgate.cards import card
 from perfgate.metrics import recording_metrics
@@ -122,8 +121,7 @@ class _Run:
                     run.process.wait()
                     return
                 self._say(last, cases if continued else ())
-                if self.plan.check_idle:
-                    self.plan.check_idle()
+                self._check_idle(run)
                 results = run.finish()
                 self.launches += 1
                 self.tests_s += results.tests_s
@@ -132,6 +130,15 @@ class _Run:
                     self.failed.setdefault(verdict.case, verdict)
                 if (path := self.output / f"launch-{self.launches}.json").is_file():
                     self.files.append(path)
+
+    def _check_idle(self, run: stages.TestRun) -> None:
+        """Ask whether the card is idle; where it is not, the process that waits for it is let go without a test."""
+        try:
+            if self.plan.check_idle:
+                self.plan.check_idle()
+        except GateError:
+            run.abandon()
+            raise
 
     def _started_ahead(
         self, numbers: Iterator[int], cases: Collection[str], *, continued: bool
@@ -223,14 +230,5 @@ def keep(path: Path, recording: Recording) -> None:
 
 def commit(settings: Settings) -> str:
     """The commit of the working tree, with ``-dirty`` where the kernel under test is not that commit's; empty without git."""
-    head = _git(settings, "rev-parse", "HEAD")
-    changed = _git(settings, "status", "--porcelain", "--", settings.kernel)
-    return f"{head}-dirty" if head and changed else head
-
-
-def _git(settings: Settings, *args: str) -> str:
-    try:
-        done = subprocess.run(["git", *args], cwd=settings.root, capture_output=True, text=True, check=False)  # noqa: S603, S607 - git by name, our own words
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    head = git.commit_of(settings.root, "HEAD")
+    return f"{head}-dirty" if head and git.is_changed(settings.root, settings.kernel) else head

@@ -6,11 +6,11 @@ only into the folder it is given.
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perfgate import git
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def named(settings: Settings, against: str, scratch: Path) -> Side:
     path = path if path.is_absolute() else settings.root / path
     if path.is_file():
         return Side(kind="file", name=against, path=path)
-    commit = _commit(settings, against)
+    commit = git.commit_of(settings.root, against)
     if not commit:
         raise GateError(
             "no-other-side",
@@ -63,7 +63,7 @@ def named(settings: Settings, against: str, scratch: Path) -> Side:
 
 def of_baseline(settings: Settings, commit: str, scratch: Path) -> Side | None:
     """The kernel as it was when a baseline was recorded; None where git does not have it (or it was never committed)."""
-    full = _commit(settings, commit) if commit and not commit.endswith("-dirty") else ""
+    full = git.commit_of(settings.root, commit) if commit and not commit.endswith("-dirty") else ""
     found = _taken(settings, full, scratch) if full else None
     return Side(kind="baseline-commit", name=commit, path=found) if found else None
 
@@ -74,38 +74,23 @@ def of_history(settings: Settings, scratch: Path) -> Side | None:
     On the default branch itself the merge base is the commit at hand; then it is that one if the kernel has changes
     that are not committed, and its parent if it has none.
     """
-    head = _commit(settings, "HEAD")
+    head = git.commit_of(settings.root, "HEAD")
     refs = ("origin/HEAD", f"origin/{settings.default_branch}", settings.default_branch)
-    default = next((ref for ref in refs if _commit(settings, ref)), "")
-    base = _git(settings, "merge-base", "HEAD", default) if default else ""
+    default = next((ref for ref in refs if git.commit_of(settings.root, ref)), "")
+    base = (git.ask(settings.root, "merge-base", "HEAD", default) or "").strip() if default else ""
     if not base or base == head:
-        edited = bool(_git(settings, "status", "--porcelain", "--", settings.kernel))
-        base = head if edited else _commit(settings, "HEAD~1")
+        edited = git.is_changed(settings.root, settings.kernel)
+        base = head if edited else git.commit_of(settings.root, "HEAD~1")
     found = _taken(settings, base, scratch) if base else None
     return Side(kind="ref", name=base, path=found) if found else None
 
 
 def _taken(settings: Settings, commit: str, scratch: Path) -> Path | None:
     """The kernel file of a commit, written to a folder of its own; None where that commit has none."""
-    text = _git(settings, "show", f"{commit}:./{settings.kernel}", strip=False)
+    text = git.file_at(settings.root, commit, settings.kernel)
     if not text:
         return None
     path = scratch / "other" / commit[:12] / Path(settings.kernel).name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def _commit(settings: Settings, ref: str) -> str:
-    return _git(settings, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-
-
-def _git(settings: Settings, *args: str, strip: bool = True) -> str:
-    """Standard output of a git command; empty where it failed or there is no git."""
-    try:
-        done = subprocess.run(["git", *args], cwd=settings.root, capture_output=True, text=True, check=False)  # noqa: S603, S607 - git by name, our own words
-    except FileNotFoundError:
-        return ""
-    if done.returncode:
-        return ""
-    return done.stdout.strip() if strip else done.stdout

@@ -7,13 +7,12 @@ in "other occasion" the earlier side is a number stored on another card or day. 
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from perfgate import side_by_side_report
 from perfgate.limits import read_limits
@@ -22,6 +21,7 @@ from perfgate.records import GateError, Status
 from perfgate.side_by_side_report import OTHER, OURS, SAME, Row
 from perfgate.study import SUITE, Rate, RecordedLaunch, against, disjoint_against, disjoint_stored, read_launches_file
 from perfgate.study import stored as against_stored
+from perfgate.usage import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -200,15 +200,8 @@ def read_all(paths: Sequence[str]) -> tuple[RecordedLaunch, ...]:
     return tuple(found.values())
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says a usage error in one line instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise GateError("bad-usage", f"{message}; see {self.prog} --help.")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m perfgate side-by-side",
         description="Run other gates' rules and this one over recorded launches; write a table, JSON and a plot.",
         epilog="Exit code: 0 written, 2 could not.",

@@ -6,10 +6,10 @@ come from there. Reads git; writes nothing to the repository.
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perfgate import git
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
@@ -61,31 +61,24 @@ def find(settings: Settings, relative: str, *, base: str | None, scratch: Path) 
     name = f"{settings.baselines}/{relative}"
     here = settings.root / name
     if base is None:
-        changed = bool(_git(settings, "status", "--porcelain", "--", name).stdout.strip())
+        changed = git.is_changed(settings.root, name)
         return Stored(path=here, name=name, note=f"{name} has changes that are not committed" if changed else "")
-    commit = _git(settings, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}").stdout.strip()
+    commit = git.commit_of(settings.root, base)
     if not commit:
         raise GateError(
             "no-base",
             f"--base {base} is no commit that git knows here; fetch it (a shallow clone may lack it) or name another.",
         )
-    shown = _git(settings, "show", f"{commit}:./{name}")
+    shown = git.file_at(settings.root, commit, name)
     path = scratch / "base" / relative
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    if shown.returncode == 0:
-        path.write_text(shown.stdout, encoding="utf-8")
+    if shown is not None:
+        path.write_text(shown, encoding="utf-8")
     now = here.read_text(encoding="utf-8", errors="replace") if here.is_file() else ""
-    edited = now != (shown.stdout if shown.returncode == 0 else "")
+    edited = now != (shown or "")
     return Stored(
         path=path,
         name=f"{name} of {base}",
         note=f"this change edits {name}; it is judged by the one of {base}" if edited else "",
     )
-
-
-def _git(settings: Settings, *args: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(["git", *args], cwd=settings.root, capture_output=True, text=True, check=False)  # noqa: S603, S607 - git by name, our own words
-    except FileNotFoundError:
-        return subprocess.CompletedProcess(args, returncode=127, stdout="", stderr="git is not installed")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from perfgate import comparable, machine, other_side, report
+from perfgate import comparable, git, machine, other_side, report
 from perfgate.baselines import read_recording
 from perfgate.cards import slug
 from perfgate.limits import Limits, read_limits
@@ -241,20 +240,8 @@ def _again(session: Session, against: _Comparison, selected: Collection[str] | N
 
 def _on_default_branch(session: Session) -> bool:
     """Whether this is the branch on which too much drift fails; a runner names it, elsewhere git is asked."""
-    branch = os.environ.get("GITHUB_REF_NAME", "")
-    if not branch:
-        try:
-            done = subprocess.run(
-                ["git", "branch", "--show-current"],  # noqa: S607 - git by name
-                cwd=session.settings.root,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except FileNotFoundError:
-            return False
-        branch = done.stdout.strip()
-    return branch == session.settings.default_branch
+    branch = os.environ.get("GITHUB_REF_NAME") or git.ask(session.settings.root, "branch", "--show-current") or ""
+    return branch.strip() == session.settings.default_branch
 
 
 def _no_baseline(session: Session, case: str, where: str) -> Verdict:

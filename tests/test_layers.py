@@ -14,6 +14,7 @@ import perfgate
 PACKAGE = Path(perfgate.__file__).parent
 ORDER = [
     "records",
+    "usage",
     "cards",
     "limits",
     "statistics",
@@ -42,6 +43,7 @@ ORDER = [
 ]
 """Each imports only what stands before it."""
 MEASURING = [
+    "git",
     "settings",
     "occupancy",
     "sass",
