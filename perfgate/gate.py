@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from perfgate import building, card_lock, report, stages
+from perfgate import building, card_lock, other_side, report, stages
 from perfgate.compiled_baseline import read_compiled
 from perfgate.compiled_verdict import judge_compiled
 from perfgate.records import GateError, Status, Verdict, exit_code
@@ -46,6 +46,8 @@ def run(settings: Settings, request: Request) -> int:
 
 def _run(session: Session, checks: stages.TestRun, *, began_s: float) -> int:
     settings, request = session.settings, session.request
+    if request.against is not None:  # a wrong name is refused here too, where there is no card to compare on
+        other_side.named(settings, request.against, session.output)
     gpu, why = session.environment["gpu"], session.environment["why"]
     if gpu:
         print(f"perf: on {gpu}, driver {session.environment['driver']}, {_versions(session)}.")

@@ -147,6 +147,9 @@ def test_a_card_that_is_required_and_missing_is_exit_2(project: Project) -> None
     [
         (("--case", "k99"), "There is no case 'k99'; known are k1_square"),
         (("--launches", "0"), "--launches is 0; expected 1 or more"),
+        (("--budget", "nan"), "--budget is nan; expected more than 0 seconds"),
+        (("--against", "typo"), "--against typo is neither a file nor a commit"),
+        (("--against", "main", "--base", "main"), "--against and --base were both given"),
         (("-k", "no_case_is_called_so"), "No test ran at all"),
         (("--benchmark-disable",), "turns every benchmark off"),
         (("-n", "2"), "pytest-xdist"),
