@@ -196,6 +196,21 @@ def fill(case: Case, a: torch.Tensor, b: torch.Tensor, *, exact: bool, generator
         a.tril_(), b.tril_()
 
 
+def operands(case: Case, *, device: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random operands in the case's layouts, each between canaries."""
+    import torch
+
+    from perfgate.memory import guarded
+
+    dtype = getattr(torch, case.dtype)
+    a, b = (
+        guarded(shape, layout=layout, dtype=dtype, device=device).tensor
+        for shape, layout in zip(case.shapes, case.layouts, strict=True)
+    )
+    fill(case, a, b, exact=False, generator=torch.Generator(device).manual_seed(seed))
+    return a, b
+
+
 def call(module: ModuleType, case: Case, a: torch.Tensor, b: torch.Tensor) -> Callable[..., torch.Tensor]:
     """The kernel under test, bound to its operands; call it with ``out=`` or without."""
     options: dict[str, Any] = {} if case.precision == "native" else {"precision": case.precision}

@@ -5,7 +5,6 @@ Passes when there are numbers; the rates are worked out over many launches by ``
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 from functools import partial
@@ -24,7 +23,7 @@ from perfgate.memory import guarded, require_room
 from perfgate.settings import load_kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
     from perfgate.clock import Stopwatch
@@ -34,15 +33,6 @@ if TYPE_CHECKING:
 
 _SEARCH_S, _MOST_PAIRS, _LEAST_PAIRS, _OVERHEAD_S = 0.04, 30, 2, 0.0013
 """Seconds for one point of the search; pairs of runs; what a timed run costs beside the kernel (flush and hold)."""
-
-
-@pytest.fixture(autouse=True)
-def _free_memory() -> Iterator[None]:
-    """Give the card's memory back between cases; the largest fill most of it."""
-    yield
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +84,7 @@ def _check_bits(
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("free_memory")
 @pytest.mark.parametrize(
     "case", [pytest.param(case, id=case.id, marks=[pytest.mark.quick] if case.quick else []) for case in cases.CASES]
 )
@@ -112,13 +103,8 @@ def test_calibration(  # noqa: PLR0913, PLR0917 - pytest's fixtures
 ) -> None:
     if device == "cuda":
         require_room(case)
-    dtype = getattr(torch, case.dtype)
-    a, b = (
-        guarded(shape, layout=layout, dtype=dtype, device=device).tensor
-        for shape, layout in zip(case.shapes, case.layouts, strict=True)
-    )
-    cases.fill(case, a, b, exact=False, generator=torch.Generator(device).manual_seed(seed))
-    out = guarded(cases.result_shape(case), dtype=dtype, device=device).tensor
+    a, b = cases.operands(case, device=device, seed=seed)
+    out = guarded(cases.result_shape(case), dtype=a.dtype, device=device).tensor
     run, run_again, run_slowed = (partial(cases.call(m, case, a, b), out=out) for m in (kernel, again, slowed))
     for launch in (run, run_again, run_slowed):  # compiles them, which a timed run must not
         launch()

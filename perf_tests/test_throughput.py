@@ -5,7 +5,6 @@ Passes when there are numbers to judge; whether they are good is judged over sev
 
 from __future__ import annotations
 
-import gc
 import statistics
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,26 +19,18 @@ from perfgate.launched import cache_folder, code_of
 from perfgate.memory import guarded, require_room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import ModuleType
 
     from perfgate.clock import Stopwatch
     from perfgate.machine import Monitor
-    from perfgate.plugin import OtherSide
+    from perfgate.other_side import LoadedSide
     from perfgate.records import Case
     from perfgate.settings import Settings
 
 _CHECKED_ROWS = 64
 _TRIALS = 3
 """Runs that tell how long a case takes, for the number of its rounds."""
-
-
-@pytest.fixture(autouse=True)
-def _free_memory() -> Iterator[None]:
-    """Give the card's memory back between cases; the largest fill most of it."""
-    yield
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 def _check_rows(case: Case, a: torch.Tensor, b: torch.Tensor, got: torch.Tensor, seed: int) -> None:
@@ -53,13 +44,14 @@ def _check_rows(case: Case, a: torch.Tensor, b: torch.Tensor, got: torch.Tensor,
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("free_memory")
 @pytest.mark.parametrize(
     "case", [pytest.param(case, id=case.id, marks=[pytest.mark.quick] if case.quick else []) for case in cases.CASES]
 )
 def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     case: Case,
     kernel: ModuleType,
-    other_side: OtherSide | None,
+    other_side: LoadedSide | None,
     stopwatch: Stopwatch,
     monitor: Monitor,
     gpu_benchmark: sampling.Benchmark,
@@ -68,13 +60,8 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     record_samples: Callable[..., None],
 ) -> None:
     require_room(case)
-    dtype = getattr(torch, case.dtype)
-    a, b = (
-        guarded(shape, layout=layout, dtype=dtype, device="cuda").tensor
-        for shape, layout in zip(case.shapes, case.layouts, strict=True)
-    )
-    cases.fill(case, a, b, exact=False, generator=torch.Generator("cuda").manual_seed(seed))
-    out = guarded(cases.result_shape(case), dtype=dtype, device="cuda")
+    a, b = cases.operands(case, device="cuda", seed=seed)
+    out = guarded(cases.result_shape(case), dtype=a.dtype, device="cuda")
     code, beside = {}, {}
     if other_side:
         # Into the same result as the kernel: neither side may have the luckier address.

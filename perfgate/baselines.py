@@ -49,15 +49,6 @@ def read_recording(path: Path | str) -> Recording:
     return recording_from_json(document, source=source)
 
 
-def read_launches(paths: Sequence[Path | str]) -> Recording:
-    """Read several files of one measurement as its launches.
-
-    Raises:
-        GateError: As `read_each` and `merge`.
-    """
-    return merge(read_each(paths))
-
-
 def read_each(paths: Sequence[Path | str]) -> list[Recording]:
     """Read several files, each one once.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 VERSIONS = ("driver", "cuda", "torch", "triton")
 _HASH = re.compile(r"[0-9a-f]{7,64}")
 BUSY_PERCENT = 10
-"""Share of its time that a card may work for others; a desktop takes a few percent."""
+"""Share of its time that a card may work for others: room for a desktop, none for a program that computes."""
 _NOT_COMPARED = {"launches"}
 """Settings that may differ: more launches narrow an interval and shift nothing."""
 

@@ -68,17 +68,15 @@ def anchored(now: Samples, then: Samples, frame: Frame, *, baseline: Recording, 
     decision = _stored(now, then, frame, arm="other")
     versions = comparable.other_versions(baseline, current)
     said = (
-        f"that code itself is {change(decision.estimate.ratio, 'when it was recorded')} {held_to(decision)}"
-        f"{_over_control(now, then, frame.limits, ratio=decision.estimate.ratio)}"
+        f"that code itself is {change(decision.estimate.ratio, 'when it was recorded')} {held_to(decision)}",
+        *_over_control(now, then, frame.limits, ratio=decision.estimate.ratio),
     )
     moved = decision.status in {Status.SLOWER, Status.FASTER}
-    cause = "within other days and cards"
-    if moved:
-        cause = "more than days and cards explain"
+    cause = "more than days and cards explain" if moved else "within other days and cards"
     toolchain = bool(moved and versions and not _clock_explains(now, then, decision, frame.limits))
     notes = (cause, *_clock(now, then, frame.limits), *comparable.notes(baseline, current))
     aside = Aside(
-        text=f"{'toolchain' if toolchain else 'machine'}: {'; '.join((said, *notes))}.",
+        text=f"{'toolchain' if toolchain else 'machine'}: {'; '.join((*said, *notes))}.",
         ratio=decision.estimate.ratio,
         matters=moved,
     )
@@ -102,11 +100,7 @@ def stored(now: Samples, then: Samples, frame: Frame, *, baseline: Recording, cu
     clock = _clock(now, then, frame.limits)
     notes = (
         "the limit is that of other days and cards",
-        *(
-            part
-            for part in (_over_control(now, then, frame.limits, ratio=decision.estimate.ratio).removeprefix("; "),)
-            if part
-        ),
+        *_over_control(now, then, frame.limits, ratio=decision.estimate.ratio),
         *clock,
         *_modes(now),
         *comparable.notes(baseline, current),
@@ -155,7 +149,7 @@ def since_first(now: Samples, then: Samples | None, first: Samples, frame: Frame
     it is the number of now against the first.
     """
     limits = frame.limits
-    if then and now.case in frame.pairs and now.other and now.other["kind"] == "baseline-commit":
+    if then and now.is_anchored:
         way, step = _stored_effect(then, first, limits), frame.pairs[now.case].effect
         effect = dataclasses.replace(way, shift=way.shift + step.shift, error=math.hypot(way.error, step.error))
         return _decide_stored(effect, now, frame, tolerance=limits.drift_tolerance)
@@ -194,12 +188,12 @@ def _decide_stored(effect: Effect, now: Samples, frame: Frame, *, tolerance: flo
     )
 
 
-def _over_control(now: Samples, then: Samples, limits: Limits, *, ratio: float) -> str:
-    """The control's own change and the change over it; the raw one stands before."""
+def _over_control(now: Samples, then: Samples, limits: Limits, *, ratio: float) -> tuple[str, ...]:
+    """The control's own change and the change over it, where both sides have it; the raw one stands before."""
     if not all("control" in launch.arms for side in (now, then) for launch in side.launches):
-        return ""
+        return ()
     control = math.exp(_stored_effect(now, then, limits, arm="control", before="control").shift)
-    return f"; its control moved by {percent(control)}, over it that is {percent(ratio / control)}"
+    return (f"its control moved by {percent(control)}, over it that is {percent(ratio / control)}",)
 
 
 def _now(now: Samples) -> str:

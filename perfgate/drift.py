@@ -41,7 +41,11 @@ def judge_drift(  # noqa: PLR0913 - three recordings, and the rest by name
     if refused := comparable.refusal(anchor, current):
         text = f"drift could not be judged: the first baseline was {refused[1]}."
         if not fail:
-            return tuple(dataclasses.replace(v, asides=(*v.asides, Aside(text=text))) for v in verdicts)
+            # Said with every case, but worth a line of a brief report only once.
+            return tuple(
+                dataclasses.replace(v, asides=(*v.asides, Aside(text=text, matters=not number)))
+                for number, v in enumerate(verdicts)
+            )
         return (*verdicts, Verdict(case="*", status=Status.INVALID, reason=f"drift-{refused[0]}", text=text))
     moved = {case for case in anchor.samples if not _one_step(case, anchor, baseline)}
     return tuple(

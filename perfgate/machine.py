@@ -204,16 +204,6 @@ class Monitor:
         rates = self._ask("utilization", self._nvml.nvmlDeviceGetUtilizationRates, self._card)
         return None if rates is None else int(rates.gpu)
 
-    def memory_of_others(self, own_bytes: int = 0) -> int | None:
-        """Bytes of the card's memory in use beyond our own, without what the driver keeps; None where it is not told.
-
-        Sure only from a process without a context on the card, while none of ours runs: how much a context takes is
-        not known to it. A program that holds memory does not have to compute.
-        """
-        nvml = self._nvml
-        memory = self._ask("memory", nvml.nvmlDeviceGetMemoryInfo, self._handle, nvml.nvmlMemory_v2)
-        return None if memory is None else max(0, int(memory.used) - own_bytes)
-
     def sample(self) -> None:
         """Take one look; called between rounds, when nothing is being timed."""
         nvml = self._nvml

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfgate import git
-from perfgate.records import GateError
+from perfgate.records import BASELINE_COMMIT, GateError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from perfgate.settings import Settings
 
 
@@ -31,9 +33,18 @@ class Side:
     @property
     def said(self) -> str:
         """For sentences: ``the baseline's commit 3c6eff0``."""
-        return (
-            f"the baseline's commit {self.name[:12]}" if self.kind == "baseline-commit" else f"{self.kind} {self.name}"
-        )
+        return f"the baseline's commit {self.name[:12]}" if self.kind == BASELINE_COMMIT else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedSide:
+    """A kernel that is imported, to run beside the one under test."""
+
+    kind: str
+    name: str
+    kernel: ModuleType
+    cache: str
+    """Folder for what Triton compiles of it: its own, so that neither side can be given the other's."""
 
 
 def named(settings: Settings, against: str, scratch: Path) -> Side:
@@ -65,7 +76,7 @@ def of_baseline(settings: Settings, commit: str, scratch: Path) -> Side | None:
     """The kernel as it was when a baseline was recorded; None where git does not have it (or it was never committed)."""
     full = git.commit_of(settings.root, commit) if commit and not commit.endswith("-dirty") else ""
     found = _taken(settings, full, scratch) if full else None
-    return Side(kind="baseline-commit", name=commit, path=found) if found else None
+    return Side(kind=BASELINE_COMMIT, name=commit, path=found) if found else None
 
 
 def of_history(settings: Settings, scratch: Path) -> Side | None:

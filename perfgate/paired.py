@@ -109,10 +109,9 @@ def _pair(samples: Samples, limits: Limits) -> Pair:
         least_scatter=limits.paired_scatter,
         disagreement=limits.disagreement,
     )
-    code = samples.code
     return Pair(
         effect=effect,
         launches=len(samples.launches),
         tick_share=tick_share(samples),
-        equal_code=bool(code.get("kernel")) and code.get("kernel") == code.get("other"),
+        equal_code=samples.equal_code,
     )

@@ -12,13 +12,13 @@ import os
 import platform
 import secrets
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perfgate import machine, settings
+from perfgate.other_side import LoadedSide
 from perfgate.records import SCHEMA, GateError
 
 if TYPE_CHECKING:
@@ -63,17 +63,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.perfgate_seed is None:
         option.perfgate_seed = secrets.randbelow(2**31)
     config.pluginmanager.register(Record(config), "perfgate-record")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OtherSide:
-    """A kernel to run beside the one under test."""
-
-    kind: str
-    name: str
-    kernel: ModuleType
-    cache: str
-    """Folder for what Triton compiles of it: its own, so that neither side can be given the other's."""
 
 
 class Record:
@@ -231,14 +220,14 @@ def kernel(gate_settings: settings.Settings) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def other_side(pytestconfig: pytest.Config) -> OtherSide | None:
+def other_side(pytestconfig: pytest.Config) -> LoadedSide | None:
     """The other side of the comparison, imported beside the kernel under test; None where there is none."""
     path: Path | None = pytestconfig.option.perfgate_other
     if path is None:
         return None
     kind, name = pytestconfig.option.perfgate_other_is
     cache = pytestconfig.rootpath / ".perfgate" / "triton-cache-other"
-    return OtherSide(kind=kind, name=name, kernel=settings.load_kernel(path, "kernel_other"), cache=str(cache))
+    return LoadedSide(kind=kind, name=name, kernel=settings.load_kernel(path, "kernel_other"), cache=str(cache))
 
 
 @pytest.fixture(scope="session")
@@ -294,7 +283,7 @@ def record_samples(gpu_benchmark: Any) -> Callable[..., None]:  # noqa: ANN401 -
         arms: Mapping[str, Sequence[float]],
         state: dict[str, Any],
         code: Mapping[str, str],
-        other: OtherSide | None,
+        other: LoadedSide | None,
     ) -> None:
         gpu_benchmark.extra_info["perfgate"] = {
             "case": case.id,

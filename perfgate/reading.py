@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from perfgate.records import SCHEMA, GateError, Launch, Recording, Samples
+from perfgate.records import BASELINE_COMMIT, SCHEMA, GateError, Launch, Recording, Samples
 
 _ARMS = ("kernel", "control", "other")
 _LEAST_S, _MOST_S = 1e-12, 1e6
 """Seconds that a run of a kernel can take; what lies outside is another unit or no number."""
-_KINDS = ("baseline-commit", "ref", "file")
+_KINDS = (BASELINE_COMMIT, "ref", "file")
 _CODE_ARMS = ("kernel", "other")
 
 
@@ -115,7 +115,6 @@ def _launch(entry: object, source: str, where: str) -> Launch:
         "throttle_reasons": list,
         "foreign_processes": int,
         "foreign_utilization_percent": int,
-        "idle_utilization_percent": int,
         "unheld": int,
         "correct": bool,
     }

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+BASELINE_COMMIT = "baseline-commit"
+"""The kind of other side that is the kernel as it was when the baseline was recorded."""
 SCHEMA = 1
 """Version of every JSON file this gate writes. A file of another version is refused."""
 
@@ -100,6 +102,16 @@ class Samples:
     """The kernel configuration that ran (tile, warps, stages); empty where not recorded."""
     code: Mapping[str, str] = field(default_factory=dict)
     """By arm (``kernel``, ``other``), a hash of the machine code that it launched; empty where not recorded."""
+
+    @property
+    def equal_code(self) -> bool:
+        """Both sides launched the same machine code; False also where that is not recorded."""
+        return bool(self.code.get("kernel")) and self.code.get("kernel") == self.code.get("other")
+
+    @property
+    def is_anchored(self) -> bool:
+        """The baseline's own kernel was measured as the other side."""
+        return self.other is not None and self.other["kind"] == BASELINE_COMMIT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,18 +30,15 @@ class Benchmark(Protocol):
         """Time ``target`` once a round, with setup and teardown around each."""
 
 
-ROUNDS_STEP = 2
-"""Rounds are halved from the most to the fewest until an arm fits, so that launches of a case have equal numbers."""
-
-
 def rounds_for(seconds: float, *, most: int, fewest: int, arm_s: float) -> int:
     """How many rounds an arm of so many seconds gets: the most that keep it within ``arm_s``, but not below the fewest.
 
-    Long runs vary little and need few rounds; short ones are noisy and cheap.
+    Long runs vary little and need few rounds; short ones are noisy and cheap. Rounds are halved until they fit, so that
+    launches of a case have equal numbers though its time varies.
     """
     rounds = most
     while rounds > fewest and rounds * seconds > arm_s:
-        rounds = max(fewest, rounds // ROUNDS_STEP)
+        rounds = max(fewest, rounds // 2)
     return rounds
 
 

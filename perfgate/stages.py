@@ -102,15 +102,6 @@ class TestRun:
         return _read(self.results, ended=ended)
 
 
-def run_tests(settings: Settings, test_file: str, results_path: Path, **options: Any) -> Results:  # noqa: ANN401 - those of `start_tests`
-    """Run one test file in a process of its own and return what every test said. Options as `start_tests`.
-
-    Raises:
-        GateError: As `TestRun.finish`.
-    """
-    return start_tests(settings, test_file, results_path, **options).finish()
-
-
 def start_tests(  # noqa: PLR0913 - each is one independent choice, all by name
     settings: Settings,
     test_file: str,

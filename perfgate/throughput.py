@@ -13,10 +13,10 @@ from perfgate.baselines import read_recording
 from perfgate.cards import slug
 from perfgate.limits import Limits, read_limits
 from perfgate.measuring import Measured, Plan, measure
-from perfgate.records import GateError, Recording, Status, Verdict
+from perfgate.records import BASELINE_COMMIT, GateError, Recording, Status, Verdict
 from perfgate.session import NOTHING_CHOSEN, Session, Stage, broken
 from perfgate.stored import find
-from perfgate.verdict import ANCHOR, judge
+from perfgate.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,7 +43,7 @@ class _Comparison:
     @property
     def in_same_launches(self) -> bool:
         """Whether both sides are measured now, so that more launches settle what is undecided."""
-        return self.other is not None and (self.baseline is None or self.other.kind == ANCHOR)
+        return self.other is not None and (self.baseline is None or self.other.kind == BASELINE_COMMIT)
 
     def judge(self, recording: Recording, *, selected: Collection[str] | None) -> tuple[Verdict, ...]:
         return judge(
@@ -78,6 +78,8 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
                 for case in chosen
             )
             return stage
+        for name in ("current.json", "verdicts.json"):  # of an earlier run, which must not be taken for this one's
+            (session.output / name).unlink(missing_ok=True)
         measured = _measure(session, chosen, against)
     except GateError as error:
         stage.verdicts = (broken(error),)
@@ -211,10 +213,7 @@ def _judge(session: Session, chosen: tuple[str, ...], against: _Comparison, meas
         where = baseline_name(session)
         stage.verdicts += tuple(_no_baseline(session, case, where) for case in recording.samples)
         return
-    equal = sum(
-        bool(one.code.get("kernel")) and one.code.get("kernel") == one.code.get("other")
-        for one in recording.samples.values()
-    )
+    equal = sum(samples.equal_code for samples in recording.samples.values())
     same = f"; {equal} run equal machine code on both sides" if equal else ""
     stage.done = f"{said} against {against.name}{same}"
     without = {verdict.case for verdict in measured.failed}

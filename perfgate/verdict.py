@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from perfgate.limits import Limits
     from perfgate.records import Recording, Samples
 
-ANCHOR = "baseline-commit"
 _CALLED = frozenset({Status.SLOWER, Status.FASTER})
 
 
@@ -62,7 +61,8 @@ def judge(  # noqa: PLR0913 - two sides, and options by name
         known += sorted(set(selected) - set(known))
     frame = Frame(limits=limits, cases=max(len(known), suite or 0), pairs=pairs(current, known, limits))
     found = _step_down(known, baseline, current, frame)
-    whole = () if baseline is not None and not _is_anchored(current) else suite_verdict(found, frame)
+    anchored = any(samples.is_anchored for samples in current.samples.values())
+    whole = suite_verdict(found, frame) if baseline is None or anchored else ()
     if anchor is not None:
         found = drift.judge_drift(found, anchor, baseline, current, frame, fail=fail_on_drift)
     return (*found, *whole)
@@ -80,10 +80,6 @@ def _step_down(known: list[str], baseline: Recording | None, current: Recording,
         stepped = dataclasses.replace(frame, cases=max(1, frame.cases - called))
         found = tuple(_judge_case(case, baseline, current, stepped) for case in known)
     return found
-
-
-def _is_anchored(current: Recording) -> bool:
-    return any(samples.other and samples.other["kind"] == ANCHOR for samples in current.samples.values())
 
 
 def _judge_case(case: str, baseline: Recording | None, current: Recording, frame: Frame) -> Verdict:
@@ -117,7 +113,7 @@ def _judge_baseline(now: Samples, frame: Frame, *, baseline: Recording, current:
         return _invalid(case, "case-not-in-baseline", found)
     if invalid := _fault_of_pair(now, then):
         return invalid
-    if now.other and now.other["kind"] == ANCHOR:
+    if now.other and now.is_anchored:
         if comparable.other_anchor(now, baseline.commit):
             found = f"was measured beside commit {now.other['name']}, expected the baseline's {baseline.commit}; measure again: {measure_again(case)}"
             return _invalid(case, "other-anchor", found)

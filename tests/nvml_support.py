@@ -36,7 +36,6 @@ class FakeNvml:
 
     NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
 
-    nvmlMemory_v2 = "v2"  # noqa: N815 - here and below, the library's own names
     NVMLError = DriverError
     NVMLError_NotSupported = NotSupportedError
     NVMLError_NoPermission = NoPermissionError
@@ -52,14 +51,13 @@ class FakeNvml:
         celsius: Sequence[int] | int | Exception = 40,
         utilization: Sequence[int] | int | Exception = 0,
         computing: Sequence[tuple[int, int]] | Exception = _NOT_SUPPORTED,
-        used_bytes: int | Exception = 0,
         uuids: Sequence[str] = ("GPU-1",),
     ) -> None:
         self.asked: Counter[str] = Counter()
         self._uuids = uuids
         self._clocks, self._memory_clock = _answers(clocks), _answers(memory_clock)
         self._reasons, self._celsius, self._utilization = map(_answers, (reasons, celsius, utilization))
-        self.pids, self._computing, self._used_bytes = pids, computing, used_bytes
+        self.pids, self._computing = pids, computing
         self.nvmlInit = lambda: None
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
@@ -101,10 +99,6 @@ class FakeNvml:
             SimpleNamespace(pid=abs(pid), smUtil=percent, timeStamp=since_us + (1 if pid > 0 else 0))
             for pid, percent in _or_raise(self._computing)
         ]
-
-    def nvmlDeviceGetMemoryInfo(self, handle: str, version: str) -> SimpleNamespace:  # noqa: N802
-        assert (handle, version) == (self._uuids[0], "v2")
-        return SimpleNamespace(used=_or_raise(self._used_bytes))
 
 
 def _or_raise(answer: Any) -> Any:

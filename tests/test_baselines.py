@@ -195,7 +195,7 @@ SPOILT = [
     ),
     *(
         pytest.param(_set("launches", 0, "state", to={key: "99"}), "malformed", f"'99' as {key}", id=key)
-        for key in ("foreign_processes", "foreign_utilization_percent", "idle_utilization_percent", "unheld")
+        for key in ("foreign_processes", "foreign_utilization_percent", "unheld")
     ),
     *(
         pytest.param(_arms({"kernel": [1.0, bad]}), "bad-seconds", "seconds above zero", id=f"seconds-{str(bad)[:8]}")

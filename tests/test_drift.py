@@ -174,6 +174,7 @@ def test_an_anchor_that_cannot_be_compared_is_said_and_where_drift_fails_invalid
     found = judge(after(STEPS - 1), after(STEPS), LIMITS, anchor=anchor)
     assert exit_code(found) == 0
     assert all("drift could not be judged: " in verdict.asides[-1].text for verdict in found)
+    assert [verdict.asides[-1].matters for verdict in found] == [True, *[False] * (len(found) - 1)]  # said once
     failed = judge(after(STEPS - 1), after(STEPS), LIMITS, anchor=anchor, fail_on_drift=True)
     assert (failed[-1].case, failed[-1].status, failed[-1].reason) == ("*", Status.INVALID, f"drift-{reason}")
     assert exit_code(failed) == 2

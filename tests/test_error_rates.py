@@ -169,7 +169,7 @@ def test_three_percent_against_a_number_of_another_card_is_found_where_the_cards
     # Between these two cards the code itself moves by up to 1.6 %, one way or the other: half of all pairings are
     # adverse, more than between occasions of one card. 3 % less 1.6 % cannot be told from 1.6 % by any rule.
     found = _all(*(_stored(case, slower=1.03) for case in LONG_CASES))
-    assert _share(found, Status.SLOWER) >= 0.84
+    assert _share(found, Status.SLOWER) >= 0.86
     assert _share(_all(*(_stored(case, slower=1.035) for case in LONG_CASES)), Status.SLOWER) >= 0.98
 
 

@@ -140,11 +140,10 @@ def test_a_card_that_the_driver_does_not_know_is_refused_in_one_sentence(monkeyp
 
 
 def test_a_slice_of_a_card_has_its_own_processes_and_the_cards_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    watching = monitor(monkeypatch, uuid="MIG-7", uuids=("MIG-7",), pids=(1, 2), used_bytes=5)
+    watching = monitor(monkeypatch, uuid="MIG-7", uuids=("MIG-7",), pids=(1, 2))
     watching.sample()
     found = watching.state()
     assert (found["foreign_processes"], found["sm_clock_mhz"]) == (1, 1980)
-    assert watching.memory_of_others() == 5
 
 
 @pytest.mark.parametrize(
@@ -212,16 +211,6 @@ def test_where_the_cards_utilization_is_not_told_it_is_not_zero(
     assert watching.idle_utilization() is None
     assert watching.state()["not_told"] == ["utilization"]
     assert clock.s < 1001
-
-
-def test_memory_of_others_is_what_is_used_beyond_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    watching = monitor(monkeypatch, used_bytes=700)
-    assert (watching.memory_of_others(), watching.memory_of_others(500), watching.memory_of_others(900)) == (
-        700,
-        200,
-        0,
-    )
-    assert monitor(monkeypatch, used_bytes=FunctionNotFoundError()).memory_of_others() is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from recorded import recording
 
-from perfgate.baselines import merge, read_launches, read_recording, recording_to_json, write_recording
+from perfgate.baselines import merge, read_each, read_recording, recording_to_json, write_recording
 from perfgate.records import GateError, Recording
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ def test_several_files_are_several_launches(tmp_path: Path) -> None:
     for n, path in enumerate(paths):
         path.write_text(json.dumps(recording_to_json(recording([n], cases=CASES))))
     whole = recording(range(3), cases=CASES, source=str(paths[0]))
-    assert read_launches(paths) == whole
+    assert merge(read_each(paths)) == whole
 
 
 def test_one_file_given_twice_is_not_two_launches(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_recording(path, recording([0], cases=CASES))
     with pytest.raises(GateError, match="given twice") as caught:
-        read_launches([path, tmp_path / "." / "a.json"])
+        read_each([path, tmp_path / "." / "a.json"])
     assert caught.value.reason == "file-twice"
 
 

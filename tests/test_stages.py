@@ -55,10 +55,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def run(project: Settings) -> Run:
     """Run the two cases' test with a body, in a process of its own, as the gate does."""
 
-    def run_body(body: str = "pass", **options: object) -> Results:
+    def run_body(body: str = "pass", **options: Any) -> Results:
         text = TESTS.replace("{body}", textwrap.indent(textwrap.dedent(body), "    ").strip())
         (project.root / "checks/test_body.py").write_text(text)
-        return stages.run_tests(project, "test_body.py", project.root / "out/results.json", **options)
+        return stages.start_tests(project, "test_body.py", project.root / "out/results.json", **options).finish()
 
     return run_body
 
@@ -185,7 +185,7 @@ def test_a_kernel_that_hangs_is_stopped_and_named(run: Run) -> None:
 def test_a_test_file_that_cannot_be_imported_is_said(project: Settings) -> None:
     (project.root / "checks/test_broken.py").write_text("import no_such_module\n")
     with pytest.raises(GateError, match="no_such_module"):
-        stages.run_tests(project, "test_broken.py", project.root / "out/results.json")
+        stages.start_tests(project, "test_broken.py", project.root / "out/results.json").finish()
 
 
 def test_a_results_file_of_an_earlier_run_is_never_read(run: Run, project: Settings) -> None:

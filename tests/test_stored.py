@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from git_support import Project
 
 from perfgate.records import GateError
 from perfgate.settings import Settings
@@ -20,16 +20,17 @@ NAME = "card/matmul.json"
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A repository whose main branch holds one baseline."""
-    root = tmp_path / "project"
+    return with_a_baseline(Project.begin(tmp_path / "project"), ".").settings
+
+
+def with_a_baseline(project: Project, folder: str) -> Project:
+    """Commit a baseline of a project that lies in a folder of its repository."""
+    root = project.root / folder
     (root / "baselines/card").mkdir(parents=True)
     (root / "baselines" / NAME).write_text("old", encoding="utf-8")
-    for words in (
-        ("init", "--quiet", "--initial-branch=main"),
-        ("add", "."),
-        ("-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message=one"),
-    ):
-        subprocess.run(["git", *words], cwd=root, check=True, capture_output=True)  # noqa: S607 - git by name
-    return Settings(root=root)
+    project.git("add", ".")
+    project.git("commit", "--quiet", "--message", "one")
+    return Project(root)
 
 
 def test_the_tree_judges_where_no_base_is_named(settings: Settings, tmp_path: Path) -> None:
@@ -94,14 +95,6 @@ def test_another_triton_has_its_own_facts_where_they_were_recorded_and_else_the_
 
 
 def test_a_project_in_a_subfolder_of_its_repository_finds_its_base(tmp_path: Path) -> None:
-    root = tmp_path / "repository/kernels/project"
-    (root / "baselines/card").mkdir(parents=True)
-    (root / "baselines" / NAME).write_text("old", encoding="utf-8")
-    for words in (
-        ("init", "--quiet", "--initial-branch=main"),
-        ("add", "."),
-        ("-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message=one"),
-    ):
-        subprocess.run(["git", *words], cwd=tmp_path / "repository", check=True, capture_output=True)  # noqa: S607 - git by name
-    found = find(Settings(root=root), NAME, base="main", scratch=tmp_path)
+    project = with_a_baseline(Project.begin(tmp_path / "repository"), "kernels/project")
+    found = find(project.settings, NAME, base="main", scratch=tmp_path)
     assert (found.path.read_text(encoding="utf-8"), found.note) == ("old", "")

@@ -12,7 +12,7 @@ from throughput_support import CASES, FOLDER, Gate
 
 from perfgate import judge, throughput
 from perfgate.baselines import merge, write_recording
-from perfgate.records import Status, Verdict, exit_code
+from perfgate.records import GateError, Status, Verdict, exit_code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,3 +272,19 @@ def test_the_printed_command_judges_the_saved_files_to_the_same_bytes(
     assert [verdict.case for verdict in stage.verdicts] == [CASES[1], CASES[0]]
     judged = dataclasses.replace(stage, verdicts=tuple(v for v in stage.verdicts if v not in gate.failed))
     assert written == bytes_again(judged, capsys)
+
+
+def test_files_of_an_earlier_run_are_gone_where_this_one_gives_no_verdicts(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate.store()
+    gate.run()
+    kept = [gate.root / ".perfgate" / name for name in ("current.json", "verdicts.json")]
+    assert all(path.is_file() for path in kept)
+
+    def crash(*_: object) -> None:
+        raise GateError("no-samples", "A launch left nothing.")
+
+    monkeypatch.setattr(throughput, "measure", crash)
+    assert reasons(gate.run()) == ["no-samples"]
+    assert not any(path.exists() for path in kept)
