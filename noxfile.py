@@ -15,7 +15,8 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "tests", "perf"]
 
-PROJECT = nox.project.load_toml("pyproject.toml")
+# The versions to install. A change is judged by its base's gate with its own versions: an upgrade is a change like another.
+PROJECT = nox.project.load_toml(os.environ.get("PERFGATE_VERSIONS", "pyproject.toml"))
 
 
 def install(session: nox.Session, group: str) -> None:
@@ -31,11 +32,11 @@ def environment_python() -> str:
     return shutil.which("python") or shutil.which("python3") or sys.executable
 
 
-def perfgate(session: nox.Session, command: str, *arguments: str) -> None:
+def perfgate(session: nox.Session, *arguments: str, module: str = "perfgate") -> None:
     """Run the gate and end nox with its exit code: 0, 1, 2 or 3, where nox itself knows only 0 and 1."""
     python = environment_python() if session.venv_backend == "none" else str(Path(session.bin) / "python")
     environment = {**os.environ, **{key: value for key, value in session.env.items() if value is not None}}
-    words = [python, "-m", "perfgate", command, *(arguments or session.posargs)]
+    words = [python, "-m", module, *arguments]
     done = subprocess.run(words, env=environment, check=False)  # noqa: S603
     if done.returncode:
         sys.exit(done.returncode)
@@ -45,14 +46,14 @@ def perfgate(session: nox.Session, command: str, *arguments: str) -> None:
 def perf(session: nox.Session) -> None:
     """The gate: is the kernel right, does it build, is it as fast as its baseline."""
     install(session, "gate")
-    perfgate(session, "run")
+    perfgate(session, "run", *session.posargs)
 
 
 @nox.session(name="update-baselines")
 def update_baselines(session: nox.Session) -> None:
     """Measure and store new baselines: ``nox -s update-baselines -- --reason "why"``."""
     install(session, "gate")
-    perfgate(session, "update-baselines")
+    perfgate(session, "update-baselines", *session.posargs)
 
 
 @nox.session
@@ -60,7 +61,7 @@ def calibrate(session: nox.Session) -> None:
     """Measure the gate's own false alarms and misses on this card: ``nox -s calibrate``."""
     install(session, "gate")
     install(session, "plots")
-    perfgate(session, "calibrate")
+    perfgate(session, "calibrate", *session.posargs)
 
 
 @nox.session(name="side-by-side")
@@ -69,6 +70,19 @@ def side_by_side(session: nox.Session) -> None:
     install(session, "plots")
     recorded = ("tests/data/h100-launches.json.gz", "--output", "tests/data")
     perfgate(session, "side-by-side", *(session.posargs or recorded))
+
+
+@nox.session
+def doctor(session: nox.Session) -> None:
+    """Is this machine a good runner: one line a check, with the remedy."""
+    install(session, "doctor")
+    perfgate(session, "doctor", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def github(session: nox.Session) -> None:
+    """What the workflows call; needs Python alone (see ``python -m perfgate.github``)."""
+    perfgate(session, *session.posargs, module="perfgate.github")
 
 
 @nox.session
@@ -81,8 +95,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff and mypy, both pinned."""
+    """Ruff and mypy on Python; zizmor and actionlint on the workflows, shellcheck on what they call. All pinned."""
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    # Offline: what zizmor could ask GitHub changes from day to day, and a finding that nobody made is no regression.
+    session.run("zizmor", "--offline", "--pedantic", "--no-progress", ".github")
+    session.run("actionlint", "-shellcheck", "shellcheck", "-pyflakes", "")
+    session.run("shellcheck", *map(str, sorted(Path(".github/runner").glob("*.sh"))))

@@ -1,4 +1,4 @@
-"""``python -m perfgate``: run, judge, update-baselines, calibrate, side-by-side. Parses options once, joins the stages, exits by the contract."""
+"""``python -m perfgate``: run, judge, update-baselines, calibrate, side-by-side, doctor. Parses options once, joins the stages, exits by the contract."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import sys
 from pathlib import Path
 
 from perfgate import calibrate, gate, judge, settings, side_by_side, update
+from perfgate.doctor import facts as doctor
 from perfgate.records import GateError
 from perfgate.session import Request
 
 USAGE_EXIT = 2
-_OWN_OPTIONS = {"judge": judge.main, "calibrate": calibrate.main, "side-by-side": side_by_side.main}
+_OWN_OPTIONS = {
+    "judge": judge.main,
+    "calibrate": calibrate.main,
+    "side-by-side": side_by_side.main,
+    "doctor": doctor.main,
+}
 """Commands that parse what follows them."""
 
 
@@ -49,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         ("judge", "judge saved files, no card needed"),
         ("calibrate", "measure the gate's own error rates on this card"),
         ("side-by-side", "the rules of other gates and ours on recorded launches"),
+        ("doctor", "check that this machine is a good runner"),
     ):
         commands.add_parser(name, help=help_text, add_help=False)
     return parser

@@ -100,7 +100,7 @@ def _judge(
         )
 
     several = max(len(before.kernels), len(case.kernels)) > 1
-    found = [_compare(old, new, named=several) for old, new in _pairs(before.kernels, case.kernels)]
+    found = [_compare(old, new, named=several) for old, new in pairs(before.kernels, case.kernels)]
     worst = min(found, key=lambda one: _WORST_FIRST.index(one.reason))
     text = "; ".join(dict.fromkeys(one.text for one in found if one.reason == worst.reason))
     cause = "" if worst.reason == "same-code" else note
@@ -235,7 +235,7 @@ def _arrow(before: object, after: object) -> str:
     return f"{before} → {after}"
 
 
-def _pairs(
+def pairs(
     before: Sequence[KernelFacts], after: Sequence[KernelFacts]
 ) -> Iterator[tuple[KernelFacts | None, KernelFacts | None]]:
     """Kernels of both sides: equal names in launch order first, then the rest in order (a kernel may be renamed)."""

@@ -6,6 +6,7 @@ Owns the order of the stages and what a failure of one means for the next. Decid
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 from perfgate import building, card_lock, other_side, report, stages
 from perfgate.compiled_baseline import read_compiled
 from perfgate.compiled_verdict import judge_compiled
+from perfgate.junit import junit
 from perfgate.records import GateError, Status, Verdict, exit_code
+from perfgate.run_record import RunRecord, StageRecord, run_to_json
 from perfgate.session import (
     NOTHING_CHOSEN,
     Request,
@@ -30,10 +33,15 @@ from perfgate.throughput import throughput
 if TYPE_CHECKING:
     from perfgate.settings import Settings
 
+RUN_FILE = "run.json"
+JUNIT_FILE = "junit.xml"
+
 
 def run(settings: Settings, request: Request) -> int:
     """Run every stage that this machine can do, print one summary, return the exit code."""
     began_s = time.monotonic()
+    for name in (RUN_FILE, JUNIT_FILE):  # of an earlier run, which must not be taken for this one's
+        (output_folder(settings) / name).unlink(missing_ok=True)
     with ThreadPoolExecutor(max_workers=1) as beside:
         looking = beside.submit(look_at_machine, settings)
         checks = start_checks(settings, request)  # imports torch meanwhile
@@ -121,6 +129,7 @@ def correctness(session: Session, checks: stages.TestRun) -> tuple[Stage, tuple[
     chosen = tuple(case for case in named if case in seen) if request.choosing else named
     stage.verdicts = stages.verdicts(results, chosen, on_purpose=session.partial)
     right = seen - {verdict.case for verdict in stage.verdicts}
+    stage.passed = tuple(case for case in chosen if case in right)
     stage.spent = f"{time.monotonic() - began_s:.0f} s"
     stage.done = f"{len(right)} cases right ({where}; seed {results.seed})"
     return stage, chosen
@@ -158,5 +167,28 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
 def _finish(session: Session, done: list[Stage], *, began_s: float) -> int:
     verdicts = tuple(verdict for stage in done for verdict in stage.verdicts)
     code = exit_code(verdicts) if verdicts or not any(stage.done for stage in done) else 0
+    _keep(session, done, code)
     print(report.summary(done, partial=session.partial, code=code, total_s=time.monotonic() - began_s))
     return code
+
+
+def _keep(session: Session, done: list[Stage], code: int) -> None:
+    """The whole run as files, for whoever was not there: another job, a dashboard."""
+    run = RunRecord(
+        environment=session.environment,
+        exit=code,
+        partial=session.partial,
+        stages=tuple(
+            StageRecord(
+                name=stage.name,
+                done=stage.done,
+                left_out=stage.left_out,
+                note=stage.note,
+                passed=stage.passed,
+                verdicts=stage.verdicts,
+            )
+            for stage in done
+        ),
+    )
+    (session.output / RUN_FILE).write_text(json.dumps(run_to_json(run), indent=1) + "\n", encoding="utf-8")
+    (session.output / JUNIT_FILE).write_text(junit(run), encoding="utf-8")

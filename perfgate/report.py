@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import textwrap
 from collections import Counter
 from statistics import median
@@ -49,14 +50,14 @@ def format_text(
         brief: Leave out the sentences of cases that are the same (and their rows, where these hold no numbers), and of
             one reason all but the first few.
     """
-    rows = [tuple(_plain(cell) for cell in row) for row in _rows(verdicts, metrics or {})]
+    rows = [tuple(plain(cell) for cell in row) for row in _rows(verdicts, metrics or {})]
     lines = []
     if rows and not metrics:
         width = max(len(row[0]) for row in rows)
         shown = [v for v in verdicts if v.case != "*" and not (brief and v.status is Status.SAME)]
         same = Counter(v.reason for v in verdicts if brief and v.status is Status.SAME)
-        lines += [f"{count} SAME: {_plain(reason)}" for reason, count in same.items()]
-        lines += [f"{_plain(v.case):<{width}} {v.status:<7} {_plain(v.reason)}" for v in shown]
+        lines += [f"{count} SAME: {plain(reason)}" for reason, count in same.items()]
+        lines += [f"{plain(v.case):<{width}} {v.status:<7} {plain(v.reason)}" for v in shown]
         lines += [""] if shown else []
     elif rows:
         width = max(len(_HEAD[0]), *(min(len(row[0]), _CASE_WIDTH) for row in rows))
@@ -81,8 +82,8 @@ def format_text(
         lines += [f"… and {len(unsaid) - _MOST_SENTENCES} more such lines"] if len(unsaid) > _MOST_SENTENCES else []
         passed = {verdict.reason for verdict in verdicts if verdict.status is Status.SAME}
         rest = {reason: count - _MOST_SENTENCES for reason, count in spoken.items() if reason not in passed}
-        lines += [f"… and {count} more of {_plain(reason)}" for reason, count in rest.items() if count > 0]
-        lines += _wrapped(_machine(verdicts), indent="") if any(_machine_ratios(verdicts)) else []
+        lines += [f"… and {count} more of {plain(reason)}" for reason, count in rest.items() if count > 0]
+        lines += _wrapped(machine(verdicts), indent="") if any(machine_ratios(verdicts)) else []
     return "\n".join([*lines, f"{title}: {_outcome(verdicts, partial)}"])
 
 
@@ -94,17 +95,17 @@ def format_markdown(
     title: str = "perfgate",
 ) -> str:
     """The same for a comment or a job summary; sentences of passing cases are folded away. Arguments as `format_text`."""
-    lines = [f"**{_escaped(title)}: {_escaped(_outcome(verdicts, partial))}**", ""]
+    lines = [f"**{escaped(title)}: {escaped(_outcome(verdicts, partial))}**", ""]
     rows = _rows(verdicts, metrics or {})
     if rows:
         lines += [_pipes(_HEAD), "| :-- | :-- |" + " --: |" * (len(_HEAD) - 2), *(_pipes(row) for row in rows), ""]
     for verdict in _worst_first(verdicts):
         if verdict.exit_code:
-            lines.append(f"- **{verdict.status}** ({_escaped(verdict.reason)}) {_escaped(_whole_text(verdict))}")
+            lines.append(f"- **{verdict.status}** ({escaped(verdict.reason)}) {escaped(_whole_text(verdict))}")
     passed = [verdict for verdict in verdicts if not verdict.exit_code]
     if passed:
         lines += ["", f"<details><summary>{len(passed)} passed</summary>", ""]
-        lines += [f"- **{verdict.status}** {_escaped(_whole_text(verdict))}" for verdict in passed]
+        lines += [f"- **{verdict.status}** {escaped(_whole_text(verdict))}" for verdict in passed]
         lines += ["", "</details>"]
     return "\n".join(lines)
 
@@ -171,11 +172,11 @@ def summary(stages: Sequence[StageLike], *, partial: bool, code: int, total_s: f
     """What a whole run judged, what it could not, where the time went, and how it ended."""
     lines = []
     for stage in stages:
-        lines.append(f"{stage.name}: {_plain(stage.done or 'NOT judged')}")
+        lines.append(f"{stage.name}: {plain(stage.done or 'NOT judged')}")
         if stage.left_out:
-            lines[-1] += f" ({_plain(stage.left_out)})"
+            lines[-1] += f" ({plain(stage.left_out)})"
         if stage.note:
-            lines += textwrap.wrap(f"note: {_plain(stage.note)}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+            lines += textwrap.wrap(f"note: {plain(stage.note)}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
         if stage.verdicts:
             found = stage.recording
             numbers = recording_metrics(found, card(found.environment.get("gpu", ""))) if found else None
@@ -183,8 +184,8 @@ def summary(stages: Sequence[StageLike], *, partial: bool, code: int, total_s: f
                 textwrap.indent(format_text(stage.verdicts, metrics=numbers, title=stage.name, brief=True), "  ")
             )
         if stage.again and code:
-            lines.append(f"  the same verdicts from the saved samples: {_plain(stage.again)}")
-    spent = "; ".join(f"{stage.name} {_plain(stage.spent)}" for stage in stages if stage.spent)
+            lines.append(f"  the same verdicts from the saved samples: {plain(stage.again)}")
+    spent = "; ".join(f"{stage.name} {plain(stage.spent)}" for stage in stages if stage.spent)
     lines += textwrap.wrap(
         f"time: {total_s:.0f} s in all{f'; {spent}' if spent else ''}", _WIDTH, subsequent_indent="  "
     )
@@ -228,13 +229,14 @@ def _line(row: tuple[str, ...], width: int) -> str:
     return f"{case:<{width}} {row[1]:<7} {' '.join(numbers)}"
 
 
-def _machine_ratios(verdicts: Sequence[Verdict]) -> list[float]:
+def machine_ratios(verdicts: Sequence[Verdict]) -> list[float]:
+    """Of the cases whose old code was measured again: its time now over its time then, in rising order."""
     return sorted(aside.ratio for verdict in verdicts for aside in verdict.asides if aside.ratio is not None)
 
 
-def _machine(verdicts: Sequence[Verdict]) -> str:
+def machine(verdicts: Sequence[Verdict]) -> str:
     """What the machine did, over all cases: the old code now against then."""
-    ratios = _machine_ratios(verdicts)
+    ratios = machine_ratios(verdicts)
     return (
         f"machine: the baseline's own code, measured again, is {percent(median(ratios))} from when it was recorded (median "
         f"of {len(ratios)} cases, {percent(ratios[0])} to {percent(ratios[-1])})"
@@ -247,7 +249,7 @@ def _whole_text(verdict: Verdict) -> str:
 
 def _wrapped(text: str, *, indent: str) -> list[str]:
     return textwrap.wrap(
-        _plain(text),
+        plain(text),
         _WIDTH,
         initial_indent=indent,
         subsequent_indent=f"{indent}  ",
@@ -268,16 +270,28 @@ def _outcome(verdicts: Sequence[Verdict], partial: tuple[int, int] | None) -> st
     return f"{chosen}{said}; {_MEANING[code]}, exit {code}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text with control characters shown as ``?``: a line stays one line."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _escaped(text: str) -> str:
-    safe = html.escape(_plain(text), quote=False)
-    for character in "\\`*_[]|@#~":
-        safe = safe.replace(character, f"\\{character}") if character != "@" else safe.replace("@", "@\u200b")
-    return safe
+_MARKS = re.compile(r"@|#|gh(?=-)|:(?=//)|www(?=\.)", re.IGNORECASE)
+"""After these, GitHub makes a mention, a reference or a link of what follows."""
+_BREAK = "\u200b"
+"""A space of no width, which parts what GitHub would otherwise make a mention, a reference or a link of."""
+
+
+def escaped(text: str) -> str:
+    """Text that GitHub's Markdown shows as it is: no markup, HTML, mathematics, mention, reference or link.
+
+    References and links are made of what has been rendered already, where a backslash is gone; so they are parted.
+    """
+    safe = html.escape(plain(text), quote=False)
+    for character in "\\`*_[]|~":
+        safe = safe.replace(character, f"\\{character}")
+    safe = _MARKS.sub(lambda found: f"{found[0]}{_BREAK}", safe)
+    return safe.replace("$", "<span>$</span>")
 
 
 def _pipes(row: tuple[str, ...]) -> str:
-    return f"| {' | '.join(_escaped(cell) for cell in row)} |"
+    return f"| {' | '.join(escaped(cell) for cell in row)} |"

@@ -53,6 +53,8 @@ class Stage:
     left_out: str = ""
     """Why it could not be, where it could not."""
     verdicts: tuple[Verdict, ...] = ()
+    passed: tuple[str, ...] = ()
+    """Cases that simply passed, where there are no verdicts on those."""
     note: str = ""
     """What the reader has to know of the baseline that judged."""
     recording: Recording | None = None

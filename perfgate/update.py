@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from perfgate import building, card_lock, comparable, drift, gate, measuring, other_side, report, throughput
+from perfgate import building, card_lock, comparable, drift, gate, measuring, other_side, renewal, report, throughput
 from perfgate.baselines import read_recording
 from perfgate.compiled_baseline import CompiledBaseline, read_compiled, write_compiled
 from perfgate.compiled_verdict import judge_compiled
@@ -19,13 +19,11 @@ from perfgate.limits import read_limits
 from perfgate.records import GateError, Recording, Status, Verdict
 from perfgate.session import Request, open_session
 from perfgate.stored import compiled_name
-from perfgate.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from perfgate.limits import Limits
     from perfgate.session import Session, Stage
     from perfgate.settings import Settings
 
@@ -147,9 +145,9 @@ def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
             raise GateError(
                 disturbed[0], f"No baseline was written. {case}: {disturbed[1]}; wait until the card is free and cool."
             )
-    verdicts = _old_against_new(stored, recording, read_limits(settings.root))
+    verdicts = renewal.old_against_new(stored, recording, read_limits(settings.root))
     _show("throughput", verdicts)
-    new = dataclasses.replace(_alone(recording), reason=request.reason, commit=_commit(session, request))
+    new = dataclasses.replace(renewal.alone(recording), reason=request.reason, commit=_commit(session, request))
     first = _path(session, "anchor.json")
     anchor, restarted = drift.renewed(
         _readable(read_recording, first) if first.is_file() else None,
@@ -161,33 +159,6 @@ def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
         which = "every case" if len(restarted) == len(new.samples) else ", ".join(restarted)
         print(f"update-baselines: drift is counted anew from this baseline for {which}")
     return new, anchor
-
-
-def _old_against_new(stored: Recording | None, recording: Recording, limits: Limits) -> tuple[Verdict, ...]:
-    """What the change did; by the old code alone where the old numbers were measured with other settings."""
-    if stored is None:
-        return ()
-    if comparable.refusal(stored, recording) is None:
-        return judge(stored, recording, limits)
-    beside = any(samples.other for samples in recording.samples.values())
-    return judge(None, recording, limits) if beside else ()
-
-
-def _alone(recording: Recording) -> Recording:
-    """A recording without its other side, which a baseline has no use for."""
-    samples = {
-        case: dataclasses.replace(
-            one,
-            other=None,
-            code={side: code for side, code in one.code.items() if side != "other"},
-            launches=tuple(
-                dataclasses.replace(launch, arms={arm: s for arm, s in launch.arms.items() if arm != "other"})
-                for launch in one.launches
-            ),
-        )
-        for case, one in recording.samples.items()
-    }
-    return dataclasses.replace(recording, samples=samples)
 
 
 def _path(session: Session, name: str) -> Path:

@@ -28,10 +28,13 @@ ORDER = [
     "suite",
     "drift",
     "verdict",
+    "renewal",
     "reading",
     "baselines",
     "by_card",
     "report",
+    "run_record",
+    "junit",
     "judge",
     "study",
     "knobs",
@@ -72,6 +75,38 @@ MEASURING = [
 ]
 """The rest, after all of `ORDER`; they may need torch, triton or a card. `plugin` and `__main__` join them."""
 JOINING = {"plugin", "__main__", "__init__"}
+GITHUB = [
+    "event",
+    "admission",
+    "changes",
+    "plan",
+    "lay",
+    "bearable",
+    "conclusion",
+    "judging",
+    "check",
+    "annotations",
+    "plot",
+    "page",
+    "run_page",
+    "api",
+    "artifact",
+    "comment",
+    "recheck",
+    "proposal_checks",
+    "proposal_files",
+    "proposal_changes",
+    "proposal",
+    "propose",
+]
+"""``perfgate.github``, each importing only what stands before it; of the rest what runs without packages."""
+DOCTOR = ["records", "host", "card", "runner", "checks", "card_facts", "runner_facts", "facts"]
+"""``perfgate.doctor``, likewise."""
+PARTS = {"github": GITHUB, "doctor": DOCTOR}
+ALLOWED_TO_PARTS = {
+    "github": {*ORDER, "git", "settings", "compiled_baseline", "compiled_verdict"},
+    "doctor": {*ORDER, "git", "settings", "machine", "card_lock"},
+}
 ALLOWED_TO_STORE = {"records", "statistics", "reading"}
 FOREIGN = ("torch", "triton", "pytest", "numpy", "pynvml", "matplotlib")
 
@@ -95,8 +130,46 @@ def test_a_file_imports_only_earlier_ones(name: str) -> None:
     assert _imported(name) <= set(every[: every.index(name)])
 
 
+def _imported_by_part(part: str, name: str) -> tuple[set[str], set[str]]:
+    """What a file of a part imports of that part, and of the rest of the package."""
+    within, beyond = set(), set()
+    for node in ast.walk(ast.parse((PACKAGE / part / f"{name}.py").read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not node.module or not node.module.startswith("perfgate"):
+            continue
+        words = [*node.module.split(".")[1:], *(alias.name for alias in node.names)]
+        if words[0] == part:
+            within |= set(words[1:] if node.module == f"perfgate.{part}" else words[1:2])
+        else:
+            beyond |= {alias.name for alias in node.names} if node.module == "perfgate" else {words[0]}
+    return within, beyond
+
+
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in PARTS.items() for name in names])
+def test_a_file_of_a_part_imports_only_earlier_ones_and_what_runs_without_packages(part: str, name: str) -> None:
+    within, beyond = _imported_by_part(part, name)
+    assert within <= set(PARTS[part][: PARTS[part].index(name)])
+    assert beyond <= ALLOWED_TO_PARTS[part]
+
+
+def test_the_rest_of_the_package_knows_nothing_of_its_parts() -> None:
+    users = {name for name in (*ORDER, *MEASURING) if _imported(name) & set(PARTS)}
+    assert users == set()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_needs_no_package_to_be_imported(part: str) -> None:
+    names = ", ".join(f"perfgate.{part}.{name}" for name in PARTS[part])
+    code = f"import sys, {names}; print([m for m in {FOREIGN!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_every_file_has_its_place() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == {*ORDER, *MEASURING, *JOINING}
+    for part, names in PARTS.items():
+        assert {path.stem for path in (PACKAGE / part).glob("*.py")} == {*names, "__init__"} | (
+            {"__main__"} if part == "github" else set()
+        )
 
 
 def test_only_the_plugin_imports_pytest() -> None:
@@ -111,7 +184,7 @@ def test_the_kernel_knows_nothing_of_the_gate() -> None:
 
 def test_no_file_is_long() -> None:
     root = PACKAGE.parent
-    files = [p for d in ("perfgate", "perf_tests", "tests") for p in (root / d).glob("*.py")]
+    files = [p for d in ("perfgate", "perf_tests", "tests") for p in (root / d).rglob("*.py")]
     assert {p.name: n for p in files if (n := len(p.read_text(encoding="utf-8").splitlines())) > 310} == {}
 
 

@@ -1,0 +1,235 @@
+"""``python -m perfgate.github``: what the workflows call. One command a job; options come from GitHub's own variables.
+
+plan     what judges what, on which cards (sets the job's outputs)
+admit    may this run use the card; the machine itself asks this too, before a job's first step
+lay      put the candidate's kernels in place of the base's: ``lay FOLDER``
+check    the one required check: summary, annotations, report.json, exit code: ``check FOLDER``
+show     the summary of one run by itself: ``show FOLDER``
+all      every job before this one has to have succeeded
+pick     the runner of the card that was named, and whether the reason is one
+recheck  the label was set or taken away: run the required check again
+comment  post or update the pull request's comment from a finished run's report
+propose  open a pull request with new baselines
+
+Exit code: that of the gate; 2 for what could not be done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfgate import settings
+from perfgate.github import api, comment, page, propose
+from perfgate.github.admission import Admission, admission, approvers
+from perfgate.github.annotations import as_annotations, kernel_line
+from perfgate.github.changes import PROJECT_FILE
+from perfgate.github.check import check, read_needs, unfinished
+from perfgate.github.conclusion import Conclusion, to_json
+from perfgate.github.event import DISPATCH, Event, labels_of, pull_at, read_event
+from perfgate.github.lay import lay
+from perfgate.github.plan import picked, plan
+from perfgate.github.proposal import check_reason
+from perfgate.github.recheck import recheck
+from perfgate.github.run_page import run_page
+from perfgate.records import GateError
+from perfgate.report import plain
+from perfgate.run_record import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_COULD_NOT = 2
+_MOST_SAID = 2000
+REPORT = "report.json"
+CANDIDATE = "candidate"
+"""Folder in which the workflows check out what is judged, beside the base's own files."""
+
+
+def _plan(arguments: list[str], environment: Mapping[str, str]) -> int:
+    _expect(arguments, 0)
+    made = plan(read_event(environment), candidate=Path(CANDIDATE))
+    _output(environment, made.outputs())
+    judged_by = "itself" if made.base == made.candidate else made.base[:12]
+    _say(f"plan: {made.candidate[:12]} is judged by {judged_by} on {', '.join(r.slug for r in made.runners)}.")
+    if made.edits:
+        _say(f"plan: it edits what judges it, so its own gate runs too: {', '.join(made.edits)}.")
+    return 0
+
+
+def _admit(arguments: list[str], environment: Mapping[str, str]) -> int:
+    _expect(arguments, 0)
+    try:
+        event = read_event(environment)
+        reviews = _reviews(environment) if event.from_fork else ()
+        answer = admission(event, reviews)
+    except GateError as error:  # nothing that cannot be told gets onto the card
+        answer = Admission(admitted=False, text=error.text)
+    _output(environment, {"said": "" if answer.admitted else plain(answer.text)})
+    _say(f"admit: {'yes' if answer.admitted else 'NO'}: {answer.text}")
+    return 0 if answer.admitted else _COULD_NOT
+
+
+def _reviews(environment: Mapping[str, str]) -> tuple[str, ...]:
+    client = api.from_environment(environment)
+    run = environment.get("GITHUB_RUN_ID", "")
+    if not run.isdecimal():
+        raise GateError(
+            "not-on-github", f"GITHUB_RUN_ID is {run[:40]!r}, expected a number; this is for GitHub's jobs."
+        )
+    found = client.get(f"/repos/{client.repository}/actions/runs/{run}/approvals")
+    if not isinstance(found, list) or not all(isinstance(review, dict) for review in found):
+        raise GateError("github-api", "GitHub's answer on this run's approvals is no list, expected one; run again.")
+    return approvers(found)
+
+
+def _lay(arguments: list[str], environment: Mapping[str, str]) -> int:
+    del environment
+    (folder,) = _expect(arguments, 1)
+    _say(f"lay: {lay(settings.load(Path.cwd()), Path(folder))}/ is now that of {folder}.")
+    return 0
+
+
+def _check(arguments: list[str], environment: Mapping[str, str]) -> int:
+    (results,) = _expect(arguments, 1)
+    event, root = read_event(environment), Path.cwd()
+    needs = read_needs(environment.get("NEEDS", ""))
+    conclusion = check(event, needs, Path(results), root, labels=_labels(event, environment))
+    run_url = "/".join(
+        (
+            environment.get("GITHUB_SERVER_URL", ""),
+            event.repository,
+            "actions/runs",
+            environment.get("GITHUB_RUN_ID", ""),
+        )
+    )
+    Path(REPORT).write_text(json.dumps(to_json(conclusion), indent=1) + "\n", encoding="utf-8")
+    _append(environment, "GITHUB_STEP_SUMMARY", page.summary(conclusion, run_url=run_url) + "\n")
+    _annotate(conclusion, root)
+    for problem in (*conclusion.problems, *(said for card in conclusion.cards for said in card.problems)):
+        _say(f"check: not judged: {problem}")
+    for card in conclusion.cards:
+        for verdict in card.verdicts:
+            _say(f"check: {card.slug}: {verdict.status} {verdict.text}")
+    _say(f"check: exit {conclusion.exit}")
+    return conclusion.exit
+
+
+def _show(arguments: list[str], environment: Mapping[str, str]) -> int:
+    (folder,) = _expect(arguments, 1)
+    try:
+        text = (Path(folder) / "run.json").read_bytes()
+    except OSError as error:
+        raise GateError(
+            "no-results", f"{folder} has no run.json ({error.strerror}), expected a run; see its log."
+        ) from None
+    run = read_run(text, source=f"{folder}/run.json")
+    _append(environment, "GITHUB_STEP_SUMMARY", run_page(run) + "\n")
+    _say(f"show: exit {run.exit}; the page is the summary of the job.")
+    return 0
+
+
+def _annotate(conclusion: Conclusion, root: Path) -> None:
+    kernel = settings.load(root).kernel
+    line = kernel_line((root / kernel).read_text(encoding="utf-8", errors="replace"))
+    for command in as_annotations(conclusion, kernel=kernel, line=line):
+        print(command)
+
+
+def _labels(event: Event, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The pull request's labels as they are now: a job that is run again still has the event of then."""
+    if not environment.get("GITHUB_TOKEN"):
+        return event.labels
+    client = api.from_environment(environment)
+    number = event.number or _number_of(event, client)
+    return labels_of(client.get(f"/repos/{client.repository}/issues/{number}/labels")) if number else ()
+
+
+def _number_of(event: Event, client: api.Api) -> int | None:
+    """The open pull request of a branch that was started by hand; None where there is none at this commit."""
+    if event.kind != DISPATCH or event.on_default_branch:
+        return None
+    owner = client.repository.partition("/")[0]
+    found = client.get(f"/repos/{client.repository}/pulls", state="open", head=f"{owner}:{event.branch}")
+    return pull_at(found, event.head)
+
+
+def _recheck(arguments: list[str], environment: Mapping[str, str]) -> int:
+    _expect(arguments, 0)
+    _say(f"recheck: {recheck(read_event(environment), api.from_environment(environment))}")
+    return 0
+
+
+def _all(arguments: list[str], environment: Mapping[str, str]) -> int:
+    _expect(arguments, 0)
+    needs = read_needs(environment.get("NEEDS", ""))
+    if missing := unfinished(needs):
+        raise GateError("unfinished", f"Not every job succeeded ({', '.join(missing)}); look at their logs.")
+    _say(f"all: {', '.join(needs)} succeeded.")
+    return 0 if needs else _COULD_NOT
+
+
+def _pick(arguments: list[str], environment: Mapping[str, str]) -> int:
+    _expect(arguments, 0)
+    check_reason(environment.get("REASON", ""))
+    runner = picked(environment.get("CARD", ""), Path(PROJECT_FILE).read_text(encoding="utf-8"))
+    _output(environment, {"label": runner.label, "slug": runner.slug})
+    _say(f"pick: {runner.slug} on the runner {runner.label}.")
+    return 0
+
+
+def _expect(arguments: list[str], count: int) -> list[str]:
+    if len(arguments) != count:
+        raise GateError(
+            "bad-usage", f"{len(arguments)} arguments were given, expected {count}; see python -m perfgate.github."
+        )
+    return arguments
+
+
+def _output(environment: Mapping[str, str], values: Mapping[str, str]) -> None:
+    """Set the job's outputs; a value is one line, so that none can begin another."""
+    _append(environment, "GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in values.items()))
+
+
+def _append(environment: Mapping[str, str], variable: str, text: str) -> None:
+    if environment.get(variable):
+        with Path(environment[variable]).open("a", encoding="utf-8") as stream:
+            stream.write(text)
+
+
+def _say(text: str) -> None:
+    """One line that GitHub's runner takes for no command."""
+    print(api.for_log(text, most=_MOST_SAID))
+
+
+COMMANDS: Mapping[str, Callable[[list[str], Mapping[str, str]], int]] = {
+    "plan": _plan,
+    "admit": _admit,
+    "lay": _lay,
+    "check": _check,
+    "show": _show,
+    "all": _all,
+    "pick": _pick,
+    "recheck": _recheck,
+    "comment": lambda _, environment: comment.main(environment),
+    "propose": propose.main,
+}
+
+
+def main(argv: list[str], environment: Mapping[str, str]) -> int:
+    """Run one command; returns its exit code."""
+    if not argv or argv[0] not in COMMANDS:
+        print(f"INVALID bad-usage: expected one of {', '.join(COMMANDS)}.\n\n{__doc__}", file=sys.stderr)
+        return _COULD_NOT
+    try:
+        return COMMANDS[argv[0]](argv[1:], environment)
+    except GateError as error:
+        print(f"INVALID {error.reason}: {api.for_log(error.text, most=_MOST_SAID)}", file=sys.stderr)
+        return _COULD_NOT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

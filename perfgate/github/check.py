@@ -1,0 +1,126 @@
+"""The one required check: every card's results, the state of the jobs before it, and the label, brought to one conclusion.
+
+Owns what makes it red although no verdict is: a job that was skipped, cancelled, or whose end does not go with what it
+says. Reads files and the jobs' results; decides no verdict.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from perfgate.github.conclusion import LABEL, CardReport, Conclusion, conclude
+from perfgate.github.judging import card_report
+from perfgate.github.plan import Plan, from_outputs
+from perfgate.records import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from perfgate.github.event import Event
+
+_SUCCESS, _FAILURE = "success", "failure"
+_BEFORE = ("plan", "admit")
+_MEASURE = "measure"
+
+
+def read_needs(text: str) -> dict[str, dict[str, Any]]:
+    """The jobs before this one, from ``toJSON(needs)``.
+
+    Raises:
+        GateError: ``no-needs`` when that is not what the variable holds.
+    """
+    try:
+        needs: object = json.loads(text)
+    except ValueError:
+        needs = None
+    if not isinstance(needs, dict) or not all(isinstance(job, dict) for job in needs.values()):
+        raise GateError("no-needs", "NEEDS holds no object of jobs, expected toJSON(needs); mend the workflow.")
+    return needs
+
+
+def unfinished(needs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """The jobs that did not succeed, with how they ended; a skipped job is one of them."""
+    return tuple(
+        f"{name}: {job.get('result', 'missing')}" for name, job in needs.items() if job.get("result") != _SUCCESS
+    )
+
+
+def check(
+    event: Event, needs: Mapping[str, Mapping[str, Any]], results: Path, root: Path, *, labels: tuple[str, ...]
+) -> Conclusion:
+    """Bring everything to one conclusion.
+
+    Args:
+        event: What the run is about.
+        needs: The jobs ``plan``, ``approve``, ``admit`` and ``measure``: ``result`` and ``outputs`` of each.
+        results: Folder with one folder an artifact.
+        root: The base's checkout.
+        labels: Of the pull request, now.
+    """
+    problems = _stopped(needs)
+    if problems:
+        return _conclusion(event, None, (), problems=problems, labels=labels)
+    try:
+        made = from_outputs(needs["plan"].get("outputs", {}))
+    except GateError as error:
+        return _conclusion(event, None, (), problems=(error.text,), labels=labels)
+    cards = tuple(
+        card_report(runner, results, root, own=bool(made.edits), on_default_branch=event.on_default_branch)
+        for runner in made.runners
+    )
+    return _conclusion(event, made, cards, problems=_hidden(needs, cards), labels=labels)
+
+
+def _stopped(needs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Why the card was not reached; nothing where it was."""
+    if needs.get("approve", {}).get("result") == _FAILURE:
+        return ("A reviewer refused to let this run onto the card; nothing was judged.",)
+    for name in _BEFORE:
+        job = needs.get(name, {})
+        if job.get("result") != _SUCCESS:
+            said = (
+                job.get("outputs", {}).get("said")
+                or f"The job {name} is {job.get('result', 'missing')}; look at its log."
+            )
+            return (str(said),)
+    result = needs.get(_MEASURE, {}).get("result", "missing")
+    if result not in {_SUCCESS, _FAILURE}:
+        return (f"The jobs with the cards are {result}, so nothing was judged; run them again.",)
+    return ()
+
+
+def _hidden(needs: Mapping[str, Mapping[str, Any]], cards: tuple[CardReport, ...]) -> tuple[str, ...]:
+    """A job that ended otherwise than its files say: a failing step that something hid, or one that is no verdict."""
+    if any(card.problems for card in cards):
+        return ()  # said already
+    ended_well = needs[_MEASURE]["result"] == _SUCCESS
+    passed = not any(card.by_base or card.by_itself for card in cards)
+    if ended_well == passed:
+        return ()
+    if ended_well:
+        return ("The jobs with the cards succeeded although their verdicts fail: a step hid its exit code.",)
+    return ("A job with a card failed although every verdict passes; look at its log.",)
+
+
+def _conclusion(
+    event: Event,
+    made: Plan | None,
+    cards: tuple[CardReport, ...],
+    *,
+    problems: tuple[str, ...],
+    labels: tuple[str, ...],
+) -> Conclusion:
+    edits = made.edits if made else ()
+    intended = LABEL in labels
+    return Conclusion(
+        exit=conclude(cards, edits=edits, intended=intended, problems=problems),
+        base=made.base if made else event.base,
+        head=event.head,
+        target=event.target,
+        edits=edits,
+        intended=intended,
+        problems=problems,
+        cards=cards,
+    )

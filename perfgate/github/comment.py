@@ -1,0 +1,222 @@
+"""``python -m perfgate.github comment``: one comment on the pull request of a finished run, posted or brought up to date.
+
+Runs with the right to write, on code of the default branch. The report comes from a run whose workflow a fork may have
+edited: it is read strictly, shown only where GitHub's own word on the run agrees with it, and nothing of it is printed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perfgate.github import api as github
+from perfgate.github import artifact, page
+from perfgate.github.conclusion import read_conclusion
+from perfgate.github.event import PULL_REQUEST, commit, read_payload
+from perfgate.records import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from perfgate.github.conclusion import Conclusion
+
+ARTIFACT = "perf-report"
+MEMBER = "report.json"
+USAGE_EXIT = 2
+_AUTHOR = "github-actions[bot]"
+_MARKER = re.compile(r"<!-- perfgate(?: run=(\d{1,18}) attempt=(\d{1,9}))? -->")
+_MOST_ZIPPED = 2 << 20
+_MOST_REPORT = 4 << 20
+_MOST_COMMENTS = 5000
+_MOST_BODY = 65536
+"""Characters of a comment, by GitHub's own limit."""
+_SUCCESS = "success"
+_NOTHING_RAN = {"cancelled", "skipped", "stale", "action_required"}
+"""Ends of a run after which the comment stays as it is; GitHub itself says that a run waits for its approval."""
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories that can change how a line reads without being seen."""
+_ALLOWED = {"\n", "\u200b"}
+"""Of those: the second keeps a name from being notified."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run of the gate's workflow, as GitHub itself tells of it."""
+
+    id: int
+    attempt: int
+    conclusion: str
+    """How it ended; empty while it has not."""
+    head: str
+    """Commit of the pull request that it was for."""
+    source: str
+    """``owner:branch`` that the commit comes from; empty where its repository or branch is gone."""
+    started: str
+    """When this attempt began; an artifact from before is of another attempt."""
+    pulls: tuple[int, ...]
+    """Pull requests of this repository with that commit, as far as the event names them: none for forks."""
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """Post or update the comment of the run that the event is about; returns 0, or 2 where that failed."""
+    try:
+        print(f"comment: {_handle(environment)}")
+    except GateError as error:
+        print(f"comment: INVALID {error.reason}: {github.for_log(error.text, most=1000)}", file=sys.stderr)
+        return USAGE_EXIT
+    return 0
+
+
+def _handle(environment: Mapping[str, str]) -> str:
+    """Do it all; says in one sentence what was done."""
+    api = github.from_environment(environment)
+    server = environment.get("GITHUB_SERVER_URL") or "https://github.com"
+    if not github.is_safe(server):
+        raise GateError("not-on-github", f"GITHUB_SERVER_URL is {github.for_log(server)!r}, expected an https address.")
+    payload = read_payload(environment)
+    run = read_run(payload, api.repository)
+    if run is None:
+        return "the run is not of a pull request, so there is nothing to do."
+    if not run.conclusion or run.conclusion in _NOTHING_RAN:
+        return f"run {run.id} ended as {run.conclusion or 'nothing yet'}, so the comment stays as it is."
+    number = pull_request(api, run)
+    if number is None:
+        return f"no one open pull request has the commit {run.head[:12]} any more, so there is nothing to do."
+    url = f"{server.rstrip('/')}/{api.repository}/actions/runs/{run.id}"
+    return _upsert(api, number, run, body(run, find_report(api, run), run_url=url))
+
+
+def read_run(payload: Mapping[str, Any], repository: str) -> Run | None:
+    """The run that a ``workflow_run`` event is about; None where it is not of a pull request.
+
+    Raises:
+        GateError: ``bad-event``.
+    """
+    run = payload.get("workflow_run")
+    here = payload.get("repository")
+    if not isinstance(run, dict) or not isinstance(here, dict) or here.get("full_name") != repository:
+        raise GateError("bad-event", "The event is not of a run of this repository's workflow, expected workflow_run.")
+    if run.get("event") != PULL_REQUEST:
+        return None
+    head = commit(str(run.get("head_sha")))
+    owner, branch = _within(run, "head_repository", "owner", "login"), run.get("head_branch")
+    return Run(
+        id=_positive(run, "id"),
+        attempt=_positive(run, "run_attempt"),
+        conclusion=str(run.get("conclusion") or ""),
+        head=head,
+        source=f"{owner}:{branch}" if owner and branch else "",
+        started=str(run.get("run_started_at") or ""),
+        pulls=tuple(
+            _positive(pull, "number")
+            for pull in run.get("pull_requests") or ()
+            if _within(pull, "head", "sha") == head and _within(pull, "base", "repo", "id") == _positive(here, "id")
+        ),
+    )
+
+
+def pull_request(api: github.Api, run: Run) -> int | None:
+    """Number of the one open pull request whose head is the run's commit; None where there is none, or no one.
+
+    Never from the artifact: a number in there would put a fork's report on anybody's pull request.
+    """
+    numbers = list(run.pulls)
+    if not numbers and run.source:
+        numbers = [
+            _positive(pull, "number")
+            for pull in api.pages(f"/repos/{api.repository}/pulls", state="open", head=run.source)
+            if _within(pull, "head", "sha") == run.head and _within(pull, "base", "repo", "full_name") == api.repository
+        ]
+    return numbers[0] if len(numbers) == 1 else None
+
+
+def find_report(api: github.Api, run: Run) -> Conclusion | str:
+    """What the run reports of itself, or why that cannot be shown: a reason code.
+
+    Raises:
+        GateError: ``github-api`` or ``bad-event``, when GitHub does not answer as it should.
+    """
+    listed = api.pages(f"/repos/{api.repository}/actions/runs/{run.id}/artifacts", key="artifacts", name=ARTIFACT)
+    found = [
+        entry
+        for entry in listed
+        if entry.get("name") == ARTIFACT and not entry.get("expired") and str(entry.get("created_at")) >= run.started
+    ]
+    if not found:
+        return "missing"
+    newest = max(found, key=lambda entry: _positive(entry, "id"))
+    if _positive(newest, "size_in_bytes") > _MOST_ZIPPED:
+        return "too-large"
+    try:
+        path = f"/repos/{api.repository}/actions/artifacts/{_positive(newest, 'id')}/zip"
+        data = artifact.member(api.download(path, most_bytes=_MOST_ZIPPED), MEMBER, most_bytes=_MOST_REPORT)
+        report = read_conclusion(data, source=MEMBER)
+    except GateError as error:
+        if error.reason == "github-api":
+            raise
+        return error.reason  # and not its text, which quotes the artifact
+    agrees = report.head == run.head and (report.exit == 0) == (run.conclusion == _SUCCESS)
+    return report if agrees else "contradiction"
+
+
+def body(run: Run, report: Conclusion | str, *, run_url: str) -> str:
+    """The comment: marker, then the report, or one sentence on why it is not shown."""
+    marker = f"<!-- perfgate run={run.id} attempt={run.attempt} -->\n"
+    if not isinstance(report, str):
+        whole = marker + page.comment(report, run_url=run_url)
+        if _can_be_sent(whole):
+            return whole
+        report = "unshowable"
+    why = {
+        "missing": "it left no report",
+        "contradiction": "its report contradicts the run and is not shown",
+    }.get(report, f"its report cannot be used ({report}) and is not shown")
+    return (
+        f"{marker}**perfgate**: the run for commit {run.head[:12]} ended as `{run.conclusion}`, but {why}; "
+        f"[read the run]({run_url})."
+    )
+
+
+def _can_be_sent(text: str) -> bool:
+    hidden = any(unicodedata.category(c) in _INVISIBLE and c not in _ALLOWED for c in text)
+    return len(text) <= _MOST_BODY and not hidden
+
+
+def _upsert(api: github.Api, number: int, run: Run, text: str) -> str:
+    comments = api.pages(f"/repos/{api.repository}/issues/{number}/comments", most=_MOST_COMMENTS)
+    ours = next((comment for comment in comments if _is_ours(comment)), None)
+    if ours is None:
+        api.send("POST", f"/repos/{api.repository}/issues/{number}/comments", {"body": text})
+        return f"posted on #{number} for run {run.id}."
+    if _shown(ours) > (run.id, run.attempt):
+        return f"#{number} already shows a later run than {run.id}, so its comment stays as it is."
+    api.send("PATCH", f"/repos/{api.repository}/issues/comments/{_positive(ours, 'id')}", {"body": text})
+    return f"updated on #{number} for run {run.id}."
+
+
+def _is_ours(comment: Mapping[str, Any]) -> bool:
+    """Anybody can write our marker; only the workflow's own account can be the author."""
+    by_us = _within(comment, "user", "login") == _AUTHOR and _within(comment, "user", "type") == "Bot"
+    return by_us and _MARKER.match(str(comment.get("body"))) is not None
+
+
+def _shown(comment: Mapping[str, Any]) -> tuple[int, int]:
+    found = _MARKER.match(str(comment.get("body")))
+    return (int(found[1]), int(found[2])) if found and found[1] else (0, 0)
+
+
+def _within(parent: object, *keys: str) -> object:
+    """What stands at the end of a way through objects; None where the way ends early."""
+    for key in keys:
+        parent = parent.get(key) if isinstance(parent, dict) else None
+    return parent
+
+
+def _positive(parent: Mapping[str, Any], key: str) -> int:
+    value = parent.get(key)
+    if type(value) is not int or value < 1:
+        raise GateError("bad-event", f"GitHub names no {key}, expected a number from 1; run again.")
+    return value

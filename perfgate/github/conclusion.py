@@ -1,0 +1,161 @@
+"""What a whole pull request, merge group or push comes to: every card's verdicts, by the base and by its own gate.
+
+Owns the record and its file, ``report.json``, which other workflows read and do not trust. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from perfgate.records import SCHEMA, Verdict, exit_code
+from perfgate.run_record import Reader, verdict_to_json
+
+LABEL = "baseline-change"
+"""Label of a pull request whose change of what judges it is meant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardReport:
+    """What one card's job brought."""
+
+    label: str
+    """Of its runner."""
+    slug: str
+    """Its folder among the baselines."""
+    machine: str = ""
+    """Card, driver and versions, in a few words; empty where nothing ran."""
+    problems: tuple[str, ...] = ()
+    """Why it could not be judged, one sentence each; empty where it was."""
+    notes: tuple[str, ...] = ()
+    """What the reader has to know of the baselines that judged."""
+    verdicts: tuple[Verdict, ...] = ()
+    """By the base: its gate, baselines and limits."""
+    proposed: tuple[Verdict, ...] | None = None
+    """By the change's own gate, baselines and limits; None where it does not touch them."""
+
+    @property
+    def by_base(self) -> int:
+        """Exit code by the base; never 0 where something was skipped."""
+        return 2 if self.problems else exit_code(self.verdicts)
+
+    @property
+    def by_itself(self) -> int | None:
+        """Exit code by the change's own gate."""
+        return None if self.proposed is None else exit_code(self.proposed)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the kernel gives a wrong result or does not build."""
+        return any(verdict.wrong for verdict in (*self.verdicts, *(self.proposed or ())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """What is put before the author, and how the required check ends."""
+
+    exit: int
+    """0 pass; else the lowest non-zero code of all cards, as for verdicts."""
+    base: str
+    """Commit that judged."""
+    head: str
+    """Commit that was judged, as its author knows it."""
+    target: str
+    """Branch that it goes into."""
+    edits: tuple[str, ...] = ()
+    """What the change edits of the things that judge it: paths, and the limits by name."""
+    intended: bool = False
+    """The label `LABEL` is set."""
+    problems: tuple[str, ...] = ()
+    """What kept cards from being measured at all, one sentence each."""
+    cards: tuple[CardReport, ...] = ()
+
+    @property
+    def excused(self) -> bool:
+        """Whether it passes only because the label says that the change of what judges it is meant."""
+        return not self.exit and any(card.by_base for card in self.cards)
+
+
+def conclude(
+    cards: tuple[CardReport, ...], *, edits: tuple[str, ...], intended: bool, problems: tuple[str, ...]
+) -> int:
+    """The exit code of the one required check.
+
+    Every card has to pass by the base, and by the change's own gate where it touches that: else the branch would be red
+    once it is merged. A change that is meant (the label) need not pass by the base, except that a wrong result is
+    wrong and that what was not measured is not judged.
+    """
+    codes = [2] if problems or not cards else []
+    for card in cards:
+        meant = intended and bool(edits) and card.by_itself is not None
+        if card.problems:
+            codes.append(2)
+        elif card.wrong:
+            codes.append(1)
+        elif not meant:
+            codes.append(card.by_base)
+        if edits:
+            codes.append(2 if card.by_itself is None else card.by_itself)
+    return min((code for code in codes if code), default=0)
+
+
+def to_json(conclusion: Conclusion) -> dict[str, Any]:
+    """The object that `read_conclusion` reads back."""
+    return {
+        "schema": SCHEMA,
+        "exit": conclusion.exit,
+        "base": conclusion.base,
+        "head": conclusion.head,
+        "target": conclusion.target,
+        "edits": list(conclusion.edits),
+        "intended": conclusion.intended,
+        "problems": list(conclusion.problems),
+        "cards": [
+            {
+                "label": card.label,
+                "slug": card.slug,
+                "machine": card.machine,
+                "problems": list(card.problems),
+                "notes": list(card.notes),
+                "verdicts": [verdict_to_json(verdict) for verdict in card.verdicts],
+            }
+            | ({} if card.proposed is None else {"proposed": [verdict_to_json(verdict) for verdict in card.proposed]})
+            for card in conclusion.cards
+        ],
+    }
+
+
+def read_conclusion(text: str | bytes, *, source: str) -> Conclusion:
+    """Read a report; its texts are to be escaped by whoever shows them.
+
+    Raises:
+        GateError: ``not-json``, ``other-schema`` or ``malformed``; also for an exit code that its cards do not give.
+    """
+    read = Reader(source)
+    root = read.document(text)
+    cards = tuple(
+        CardReport(
+            label=read.text(entry, "label"),
+            slug=read.text(entry, "slug"),
+            machine=read.text(entry, "machine"),
+            problems=read.texts(entry, "problems"),
+            notes=read.texts(entry, "notes"),
+            verdicts=read.verdicts(entry, "verdicts"),
+            proposed=read.verdicts(entry, "proposed") if "proposed" in entry else None,
+        )
+        for entry in read.objects(root, "cards")
+    )
+    found = Conclusion(
+        exit=read.exit_code(root),
+        base=read.text(root, "base"),
+        head=read.text(root, "head"),
+        target=read.text(root, "target"),
+        edits=read.texts(root, "edits"),
+        intended=read.truth(root, "intended"),
+        problems=read.texts(root, "problems"),
+        cards=cards,
+    )
+    given = conclude(cards, edits=found.edits, intended=found.intended, problems=found.problems)
+    if given != found.exit:
+        read.refuse(f"has the exit code {found.exit}", f"{given}, which its cards give")
+    return found

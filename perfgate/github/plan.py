@@ -1,0 +1,173 @@
+"""What a workflow run is going to do: which commit judges which, on which cards, and whether the change's own gate runs too.
+
+Reads git in the checkout of the candidate and the project file of the base; writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perfgate import git
+from perfgate.github.changes import PROJECT_FILE, edits
+from perfgate.github.event import DISPATCH, PULL_REQUEST
+from perfgate.records import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from perfgate.github.event import Event
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_TABLE = "[tool.perfgate.cards]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """One line of `_TABLE`: where a card is measured."""
+
+    label: str
+    slug: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the jobs need to know."""
+
+    base: str
+    """Commit whose gate, baselines and limits judge; the candidate itself where the default branch is judged."""
+    candidate: str
+    edits: tuple[str, ...]
+    """What the change edits of the things that judge it; then its own gate runs as well."""
+    runners: tuple[Runner, ...]
+
+    def outputs(self) -> dict[str, str]:
+        """The plan as a job's outputs."""
+        return {
+            "base": self.base,
+            "candidate": self.candidate,
+            "own": "true" if self.edits else "false",
+            "edits": json.dumps(self.edits),
+            "cards": json.dumps([{"label": runner.label, "slug": runner.slug} for runner in self.runners]),
+        }
+
+
+def from_outputs(outputs: Mapping[str, Any]) -> Plan:
+    """The plan that `Plan.outputs` wrote, in a later job.
+
+    Raises:
+        GateError: ``no-plan`` when it is not whole.
+    """
+    try:
+        cards, changed = json.loads(outputs["cards"]), json.loads(outputs["edits"])
+        return Plan(
+            base=str(outputs["base"]),
+            candidate=str(outputs["candidate"]),
+            edits=tuple(str(edit) for edit in changed),
+            runners=tuple(Runner(label=card["label"], slug=card["slug"]) for card in cards),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise GateError("no-plan", f"The job `plan` left no whole plan ({error!r}); look at its log.") from None
+
+
+def plan(event: Event, *, candidate: Path) -> Plan:
+    """Work out the plan.
+
+    Args:
+        event: What the run is about.
+        candidate: Checkout of the candidate's commit with its whole history.
+
+    Raises:
+        GateError: ``no-commit`` where git lacks a commit (a shallow clone), ``no-cards`` or ``bad-settings``.
+    """
+    base = _base(event, candidate)
+    before = _file(candidate, base, PROJECT_FILE)
+    changed = git.ask(candidate, "diff", "--name-only", "--no-renames", "-z", base, event.candidate, "--")
+    if changed is None:
+        raise GateError("no-commit", f"git cannot compare {base} with {event.candidate}; fetch the whole history.")
+    paths = [path for path in changed.split("\0") if path]
+    return Plan(
+        base=base,
+        candidate=event.candidate,
+        edits=edits(paths, before, _file(candidate, event.candidate, PROJECT_FILE)),
+        runners=runners(before),
+    )
+
+
+def _base(event: Event, checkout: Path) -> str:
+    """The commit that judges.
+
+    A pull request's merge commit has the branch it was merged into as its first parent. What the event calls the base
+    may be older: that branch goes on while the pull request waits.
+    """
+    if event.kind == PULL_REQUEST:
+        parents = [git.commit_of(checkout, f"{event.candidate}^{number}") for number in (1, 2)]
+        if all(parents):
+            if parents[1] != event.head:
+                raise GateError(
+                    "no-commit",
+                    f"{event.candidate} merges {parents[1]}, expected the pull request's {event.head}; run again.",
+                )
+            return parents[0]
+    if event.base:
+        return _there(checkout, event.base)
+    if event.on_default_branch or event.kind != DISPATCH:
+        return event.candidate
+    default = f"origin/{event.default_branch}"
+    found = (git.ask(checkout, "merge-base", event.candidate, default) or "").strip()
+    if not found:
+        raise GateError("no-commit", f"{event.candidate} has no common commit with {default}; fetch the whole history.")
+    return found
+
+
+def _there(checkout: Path, commit: str) -> str:
+    if git.commit_of(checkout, commit) != commit:
+        raise GateError("no-commit", f"git does not have {commit} here, expected it; fetch the whole history.")
+    return commit
+
+
+def _file(checkout: Path, commit: str, path: str) -> str:
+    text = git.file_at(checkout, commit, path)
+    if text is None:
+        raise GateError(
+            "no-project", f"Commit {commit} has no {path}, expected the project's settings; rebase on them."
+        )
+    return text
+
+
+def runners(project_file: str) -> tuple[Runner, ...]:
+    """The cards that are measured, from the text of a project file.
+
+    Raises:
+        GateError: ``no-cards`` where none is listed or a line is not a label and a slug.
+    """
+    table: Any = tomllib.loads(project_file)
+    for key in ("tool", "perfgate", "cards"):
+        table = table.get(key, {}) if isinstance(table, dict) else {}
+    if not isinstance(table, dict) or not table:
+        raise GateError("no-cards", f"{PROJECT_FILE} lists no card in {_TABLE}, expected one line a card; add it.")
+    for label, slug in table.items():
+        for name in (label, slug):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise GateError(
+                    "no-cards", f"{_TABLE} has {name!r}, expected a runner's label and a slug in lower case; mend it."
+                )
+    if len(set(table.values())) < len(table):
+        raise GateError("no-cards", f"{_TABLE} names a slug twice, expected each card once; mend it.")
+    return tuple(Runner(label=label, slug=slug) for label, slug in table.items())
+
+
+def picked(label: str, project_file: str) -> Runner:
+    """The runner of that label.
+
+    Raises:
+        GateError: ``no-cards`` when it is not listed.
+    """
+    every = {runner.label: runner for runner in runners(project_file)}
+    if label not in every:
+        raise GateError("no-cards", f"The card {label[:64]!r} is not in {_TABLE}, expected one of {', '.join(every)}.")
+    return every[label]

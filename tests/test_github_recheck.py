@@ -1,0 +1,194 @@
+"""What the commands ask GitHub: who approved, which labels there are now, and the required check run again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from github_support import Answer, Server, serving
+from github_world import REPOSITORY, World
+
+from perfgate.github.admission import ENVIRONMENT
+from perfgate.github.conclusion import LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_RUNS = f"GET /repos/{REPOSITORY}/actions/workflows/perf.yml/runs"
+_JOBS = f"GET /repos/{REPOSITORY}/actions/runs/8/jobs"
+_RERUN = f"POST /repos/{REPOSITORY}/actions/jobs/31/rerun"
+_APPROVALS = f"GET /repos/{REPOSITORY}/actions/runs/42/approvals"
+_LABELS = f"GET /repos/{REPOSITORY}/issues/7/labels"
+_PULLS = f"GET /repos/{REPOSITORY}/pulls"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def world(tmp_path: Path, server: Server) -> World:
+    made = World.begin(tmp_path / "repository")
+    made.event("pull_request", labels=[LABEL], action="labeled")
+    _online(made, server)
+    return made
+
+
+def _online(world: World, server: Server) -> None:
+    world.environment |= {"GITHUB_API_URL": server.url, "GITHUB_TOKEN": "token"}
+
+
+def _answers(
+    world: World, server: Server, *, status: str = "completed", jobs: tuple[str, ...] = ("plan", "perf")
+) -> None:
+    runs = [
+        {"id": 6, "head_sha": world.head, "status": "completed"},
+        {"id": 8, "head_sha": world.head, "status": status},
+        {"id": 9, "head_sha": "f" * 40, "status": "completed"},
+    ]
+    server.answers[_RUNS] = Answer(body={"workflow_runs": runs})
+    found = [{"id": 31 if name == "perf" else 30, "name": name} for name in jobs]
+    server.answers[_JOBS] = Answer(body={"jobs": found})
+    server.answers[_RERUN] = Answer(body={}, status=201)
+
+
+def _asked(server: Server) -> list[str]:
+    return [f"{asked.method} {asked.path}" for asked in server.asked]
+
+
+def test_the_label_runs_the_required_check_of_the_newest_run_of_that_commit_again(world: World, server: Server) -> None:
+    _answers(world, server)
+    ended = world.run("recheck")
+    assert ended.code == 0, ended.errors
+    assert _asked(server) == [_RUNS, _JOBS, _RERUN]
+    assert server.asked[0].query["head_sha"] == world.head
+
+
+def test_a_run_that_is_under_way_will_read_the_label_itself(world: World, server: Server) -> None:
+    _answers(world, server, status="in_progress")
+    assert world.run("recheck").code == 0
+    assert _asked(server) == [_RUNS]
+
+
+def test_a_commit_that_was_not_judged_yet_needs_nothing(world: World, server: Server) -> None:
+    server.answers[_RUNS] = Answer(body={"workflow_runs": []})
+    assert world.run("recheck").code == 0
+    assert _asked(server) == [_RUNS]
+
+
+def test_a_forks_check_is_left_to_a_maintainer(world: World, server: Server) -> None:
+    world.event("pull_request", fork=True, labels=[LABEL], action="labeled")
+    _online(world, server)
+    ended = world.run("recheck")
+    assert (ended.code, "a maintainer runs the job perf again" in ended.said) == (0, True)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("jobs", [("plan",), ("perf", "perf")])
+def test_a_run_whose_check_cannot_be_told_is_said(world: World, server: Server, jobs: tuple[str, ...]) -> None:
+    _answers(world, server, jobs=jobs)
+    ended = world.run("recheck")
+    assert ended.code == 2
+    assert f"{jobs.count('perf')} jobs named perf" in ended.errors
+
+
+@pytest.mark.parametrize("answer", [[], {"workflow_runs": {}}, {"workflow_runs": [1]}, {"workflow_runs": None}])
+def test_an_answer_that_is_none_is_refused(world: World, server: Server, answer: Any) -> None:
+    server.answers[_RUNS] = Answer(body=answer)
+    assert world.run("recheck").code == 2
+
+
+def test_a_refusal_of_githubs_is_said(world: World, server: Server) -> None:
+    _answers(world, server)
+    server.answers[_RERUN] = Answer(body={"message": "Resource not accessible by integration"}, status=403)
+    ended = world.run("recheck")
+    assert (ended.code, "403" in ended.errors) == (2, True)
+
+
+# Who approved
+
+
+def _fork(world: World, server: Server) -> None:
+    world.event("pull_request", fork=True)
+    _online(world, server)
+
+
+def test_a_fork_is_let_in_by_what_github_says_of_this_run(world: World, server: Server) -> None:
+    _fork(world, server)
+    review = {"state": "approved", "environments": [{"name": ENVIRONMENT}], "user": {"login": "ada"}}
+    server.answers[_APPROVALS] = Answer(body=[review])
+    ended = world.run("admit")
+    assert ended.code == 0, ended.said
+    assert "approved by ada" in ended.said
+    assert ended.outputs == {"said": ""}
+
+
+@pytest.mark.parametrize("answer", [[], {}, [1], {"message": "x"}, None, "approved"])
+def test_a_fork_is_refused_whatever_else_github_answers(world: World, server: Server, answer: Any) -> None:
+    _fork(world, server)
+    server.answers[_APPROVALS] = Answer(body=answer)
+    assert world.run("admit").code == 2
+
+
+def test_a_fork_is_refused_where_the_runs_number_is_none(world: World, server: Server) -> None:
+    _fork(world, server)
+    world.environment["GITHUB_RUN_ID"] = "42/../43"
+    assert world.run("admit").code == 2
+    assert server.asked == []
+
+
+def test_code_of_ones_own_is_let_in_without_a_question(world: World, server: Server) -> None:
+    assert world.run("admit").code == 0
+    assert server.asked == []
+
+
+# Which labels there are now
+
+
+def _judged_with_edits(world: World) -> None:
+    world.pull_request({"baselines/x/matmul.json": "{}"})
+    world.leave(world.measured(scale={"k1_sq4096": 1.03}))
+    world.leave(world.measured(), own=True)
+
+
+def test_the_label_counts_as_it_is_now_and_not_as_it_was(world: World, server: Server) -> None:
+    _judged_with_edits(world)
+    for labels, now, code in (([], [{"name": LABEL}], 0), ([LABEL], [], 1), ([LABEL], {"message": "?"}, 1)):
+        world.event("pull_request", labels=labels)
+        _online(world, server)
+        server.answers[_LABELS] = Answer(body=now)
+        assert world.check(measure="failure").code == code
+
+
+def test_a_merge_groups_pull_request_has_the_label_too(world: World, server: Server) -> None:
+    _judged_with_edits(world)
+    world.event("merge_group")
+    _online(world, server)
+    server.answers[_LABELS] = Answer(body=[{"name": LABEL}])
+    assert world.check(measure="failure").code == 0
+
+
+def test_a_branch_that_was_started_by_hand_has_the_label_of_its_pull_request(world: World, server: Server) -> None:
+    _judged_with_edits(world)
+    world.candidate = world.head
+    world.event("workflow_dispatch")
+    world.environment["GITHUB_REF_NAME"] = "change"
+    _online(world, server)
+    server.answers[_PULLS] = Answer(
+        body=[{"number": 3, "head": {"sha": "e" * 40}}, {"number": 7, "head": {"sha": world.head}}]
+    )
+    server.answers[_LABELS] = Answer(body=[{"name": LABEL}])
+    assert world.check(measure="failure").code == 0
+    server.answers[_PULLS] = Answer(body=[])
+    assert world.check(measure="failure").code == 1
+
+
+def test_a_label_that_cannot_be_asked_for_is_no_label(world: World, server: Server) -> None:
+    _judged_with_edits(world)
+    world.event("pull_request", labels=[LABEL])
+    _online(world, server)
+    server.answers[_LABELS] = Answer(body={"message": "gone"}, status=410)
+    assert world.check(measure="failure").code == 2

@@ -1,0 +1,108 @@
+"""The file of a whole run: it comes back as it was, and what is not as it should be is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from perfgate.records import Aside, GateError, Status, Verdict
+from perfgate.run_record import RunRecord, StageRecord, read_run, run_to_json
+
+RUN = RunRecord(
+    environment={"gpu": "NVIDIA H100"},
+    exit=1,
+    partial=True,
+    stages=(
+        StageRecord(
+            name="throughput",
+            done="1 case",
+            left_out="",
+            note="n",
+            passed=("a",),
+            verdicts=(
+                Verdict(
+                    case="a",
+                    status=Status.SLOWER,
+                    reason="slower",
+                    text="a is slower.",
+                    ratio=1.02,
+                    low=1.01,
+                    high=1.03,
+                    limit=1.005,
+                    asides=(Aside(text="machine", ratio=1.0, matters=True),),
+                ),
+            ),
+        ),
+    ),
+)
+
+
+def _document() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(run_to_json(RUN)))
+    return found
+
+
+def test_a_run_comes_back_as_it_was() -> None:
+    assert read_run(json.dumps(run_to_json(RUN)), source="run.json") == RUN
+
+
+def _spoiled() -> list[tuple[str, Any, str]]:
+    def stage(document: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = document["stages"][0]
+        return found
+
+    def verdict(document: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = stage(document)["verdicts"][0]
+        return found
+
+    return [
+        ("another schema", lambda d: d.update(schema=2), "other-schema"),
+        ("a schema that is true", lambda d: d.update(schema=True), "other-schema"),
+        ("no schema", lambda d: d.pop("schema"), "other-schema"),
+        ("no environment", lambda d: d.pop("environment"), "malformed"),
+        ("a number in the environment", lambda d: d["environment"].update(gpu=1), "malformed"),
+        ("an exit code that is none", lambda d: d.update(exit=4), "malformed"),
+        ("an exit code that is true", lambda d: d.update(exit=True), "malformed"),
+        ("an exit code that hides a verdict", lambda d: d.update(exit=0), "malformed"),
+        ("stages that are no list", lambda d: d.update(stages={}), "malformed"),
+        ("a stage that is no object", lambda d: d.update(stages=[1]), "malformed"),
+        ("too many stages", lambda d: d.update(stages=[stage(d)] * 2001), "malformed"),
+        ("partial that is a number", lambda d: d.update(partial=1), "malformed"),
+        ("a stage without a name", lambda d: stage(d).pop("name"), "malformed"),
+        ("a passed case that is a number", lambda d: stage(d).update(passed=[1]), "malformed"),
+        ("passed that is text", lambda d: stage(d).update(passed="ab"), "malformed"),
+        ("an unknown status", lambda d: verdict(d).update(status="GREEN"), "malformed"),
+        ("a ratio that is text", lambda d: verdict(d).update(ratio="1"), "malformed"),
+        ("a ratio that is no number", lambda d: verdict(d).update(ratio=float("nan")), "malformed"),
+        ("a limit without end", lambda d: verdict(d).update(limit=float("inf")), "malformed"),
+        ("a whole number too large to be one", lambda d: verdict(d).update(low=10**400), "malformed"),
+        ("wrong that is a number", lambda d: verdict(d).update(wrong=0), "malformed"),
+        ("a text too long to be a sentence", lambda d: verdict(d).update(text="x" * 4001), "malformed"),
+        ("an aside that is text", lambda d: verdict(d).update(asides=["x"]), "malformed"),
+    ]
+
+
+@pytest.mark.parametrize(("_name", "spoil", "reason"), _spoiled(), ids=[name for name, _, _ in _spoiled()])
+def test_what_is_not_as_it_should_be_is_refused(_name: str, spoil: Any, reason: str) -> None:
+    document = _document()
+    spoil(document)
+    with pytest.raises(GateError) as caught:
+        read_run(json.dumps(document), source="run.json")
+    assert caught.value.reason == reason
+    assert "run.json" in caught.value.text
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", b"\xff\xfe", "[" * 100_000])
+def test_what_is_no_object_of_json_is_refused(text: str | bytes) -> None:
+    with pytest.raises(GateError):
+        read_run(text, source="run.json")
+
+
+def test_a_refusal_is_short_whatever_was_found() -> None:
+    document = _document()
+    document["stages"][0]["verdicts"][0]["status"] = "x" * 3000
+    with pytest.raises(GateError) as caught:
+        read_run(json.dumps(document), source="run.json")
+    assert len(caught.value.text) < 200
