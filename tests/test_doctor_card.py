@@ -104,7 +104,6 @@ NOTES: list[tuple[dict[str, Any], str, str]] = [
     ({"baseline_commit": False}, "throughput baseline", "of a commit that is not in this history"),
     ({"baseline_commit": None}, "throughput baseline", "names no commit"),
     ({"compute_mode": "exclusive-process"}, "compute mode", "sudo nvidia-smi -c DEFAULT"),
-    ({"display_attached": True}, "display", "one is plugged into the card, nothing draws on it"),
     ({"temperature_c": 61}, "temperature", "61 °C, expected at most 60 °C while idle"),
     ({"power_limit_mw": 500_000}, "power limit", "500 W, expected the default, 450 W; sudo nvidia-smi -pl 450"),
     ({"pcie_width": 4}, "PCIe link", "4 lanes, expected 16; move the card"),
@@ -113,6 +112,10 @@ NOTES: list[tuple[dict[str, Any], str, str]] = [
     ({"last_run": None}, "SM clock", "whether it is locked no driver tells"),
     ({"last_run": None}, "memory clock", "no run here to tell from"),
 ]
+
+
+def test_a_display_mode_that_is_enabled_is_no_desktop() -> None:
+    assert line(with_("card", display_attached=True), "display").startswith("ok    display: nothing draws on the card")
 
 
 @pytest.mark.parametrize(("changes", "name", "words"), NOTES)
