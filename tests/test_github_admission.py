@@ -49,21 +49,39 @@ def _review(state: str = "approved", environment: str = ENVIRONMENT) -> dict[str
     return {"state": state, "environments": [{"name": environment}], "user": {"login": "maintainer"}}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_code_of_the_repositorys_own_people_is_admitted(kind: str) -> None:
-    assert admission(_event(kind), ()).admitted
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("pull_request", "branch change of this repository."),
+        ("merge_group", "a merge group, which a maintainer queued."),
+        ("push", "a push to change."),
+        ("schedule", "the schedule of change."),
+        ("workflow_dispatch", "started by hand on change."),
+    ],
+)
+def test_code_of_the_repositorys_own_people_is_admitted_and_why_is_said(kind: str, why: str) -> None:
+    answer = admission(_event(kind), ())
+    assert (answer.admitted, answer.text) == (True, why)
+    assert kind in KINDS
 
 
 def test_a_forks_commit_is_refused_until_a_reviewer_lets_that_commit_in() -> None:
     answer = admission(_event(fork=True), ())
     assert not answer.admitted
-    assert _HEAD[:12] in answer.text
-    assert ENVIRONMENT in answer.text
+    assert answer.text == (
+        "Commit aaaaaaaaaaaa of #7 comes from a fork and nobody has let it onto the card; a maintainer reads that commit "
+        "and approves this run for the environment fork-on-card (Review deployments)."
+    )
 
 
-def test_a_forks_commit_that_a_reviewer_approved_is_admitted_and_the_reviewer_named() -> None:
-    answer = admission(_event(fork=True), approvers([_review()]))
-    assert (True, "maintainer" in answer.text) == (answer.admitted, True)
+def test_a_forks_commit_that_reviewers_approved_is_admitted_and_they_are_named() -> None:
+    other = _review() | {"user": {"login": "ada"}}
+    answer = admission(_event(fork=True), approvers([_review(), other, _review(environment="docs")]))
+    assert (answer.admitted, answer.text) == (True, "fork commit aaaaaaaaaaaa of #7, approved by maintainer, ada.")
+
+
+def test_only_a_pull_request_can_come_from_a_fork() -> None:
+    assert admission(_event("merge_group", fork=True), ()).text == "a merge group, which a maintainer queued."
 
 
 @pytest.mark.parametrize(
@@ -77,6 +95,10 @@ def test_a_forks_commit_that_a_reviewer_approved_is_admitted_and_the_reviewer_na
         [{"state": "approved", "environments": None, "user": None}],
         [_review() | {"user": None}],
         [_review() | {"user": {"login": ""}}],
+        [_review() | {"user": {"login": 7}}],
+        [_review() | {"environments": [ENVIRONMENT, 7, None, {}]}],
+        [_review() | {"environments": {"name": ENVIRONMENT}}],
+        [_review() | {"state": None}],
     ],
     ids=[
         "none",
@@ -87,6 +109,10 @@ def test_a_forks_commit_that_a_reviewer_approved_is_admitted_and_the_reviewer_na
         "environments that are none",
         "by nobody",
         "by a user without a name",
+        "by a number",
+        "environments without a name",
+        "environments that are one",
+        "no state",
     ],
 )
 def test_what_is_no_approval_for_the_card_admits_nobody(reviews: list[dict[str, Any]]) -> None:

@@ -38,7 +38,10 @@ def test_a_forks_commit_that_waits_for_nobody_any_more_is_red_and_says_what_a_ma
     said = "Commit aaaa of #7 comes from a fork; a maintainer approves this run."
     ended = world.check(measure="skipped", admit={"result": "failure", "outputs": {"said": said}})
     assert ended.code == 2
-    assert "comes from a fork" in ended.summary
+    assert "## perf: could not be judged (nothing was measured)" in ended.summary
+    assert (
+        "- **Not judged.** Commit aaaa of #\u200b7 comes from a fork; a maintainer approves this run." in ended.summary
+    )
 
 
 def test_a_reviewers_refusal_is_red_and_said(world: World) -> None:
@@ -115,7 +118,7 @@ def test_a_case_that_was_compiled_and_not_timed_is_red(world: World) -> None:
     (folder / "run.json").write_text(json.dumps(document), encoding="utf-8")
     ended = world.check()
     assert ended.code == 2
-    assert "k99 was not measured" in ended.summary
+    assert "k99 has no samples" in ended.summary
 
 
 def test_a_job_that_hid_a_failing_step_is_red(world: World) -> None:

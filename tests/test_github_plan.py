@@ -1,4 +1,4 @@
-"""What judges what: the base by git, the things that judge, the cards, and the kernels laid over the base."""
+"""What judges what: the base by git, the things that judge, and the cards."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from github_world import KERNEL, LABEL, PROJECT_FILE, SLUG, World, git
 
-from perfgate import settings
 from perfgate.github.changes import edits
-from perfgate.github.lay import lay
 from perfgate.github.plan import Runner, from_outputs, picked, runners
 from perfgate.records import GateError
 
@@ -50,9 +48,13 @@ def test_a_base_that_moved_on_since_the_event_named_it_judges_as_it_is_now(world
 def test_a_merge_commit_of_another_head_is_refused(world: World) -> None:
     world.pull_request({"kernels/matmul.py": _FASTER})
     world.checked_out()
-    world.head = world.base
+    merged, world.head = world.head, world.base
     world.event("pull_request")
-    assert world.run("plan").code == 2
+    ended = world.run("plan")
+    assert ended.code == 2
+    assert ended.errors.startswith(
+        f"INVALID no-commit: {world.candidate} merges {merged}, expected the pull request's {world.base};"
+    )
 
 
 def test_a_merge_group_is_judged_by_the_base_that_its_event_names(world: World) -> None:
@@ -77,6 +79,59 @@ def test_a_branch_that_was_started_by_hand_is_judged_by_where_it_left_the_defaul
     assert (world.base, "true") == (outputs["base"], outputs["own"])
 
 
+def test_a_pull_request_without_a_merge_commit_is_judged_by_the_base_that_its_event_names(world: World) -> None:
+    world.pull_request({"kernels/matmul.py": _FASTER})
+    world.candidate = world.head
+    outputs = _planned(world, "pull_request")
+    assert (world.base, world.head) == (outputs["base"], outputs["candidate"])
+
+
+def test_a_branch_that_was_pushed_is_judged_by_itself_whichever_it_is(world: World) -> None:
+    world.pull_request({"kernels/matmul.py": _FASTER})
+    world.checked_out()
+    for kind in ("push", "schedule"):
+        world.event(kind)
+        world.environment["GITHUB_REF_NAME"] = "change"
+        outputs = world.run("plan").outputs
+        assert outputs["base"] == outputs["candidate"] == world.candidate
+
+
+def test_only_a_branch_that_was_started_by_hand_needs_the_default_branch_in_the_clone(world: World) -> None:
+    world.pull_request({"kernels/matmul.py": _FASTER})
+    world.checked_out()
+    git(world.root / "candidate", "remote", "remove", "origin")
+    for kind in ("push", "schedule", "workflow_dispatch"):
+        world.event(kind)
+        assert world.run("plan").outputs["base"] == world.candidate
+    world.environment["GITHUB_REF_NAME"] = "change"
+    ended = world.run("plan")
+    assert (ended.code, ended.outputs) == (2, {})
+    assert ended.errors == (
+        f"INVALID no-commit: {world.candidate} has no common commit with origin/main; fetch the whole history.\n"
+    )
+
+
+def test_a_candidate_that_the_clone_lacks_is_refused(world: World) -> None:
+    world.pull_request({"kernels/matmul.py": _FASTER})
+    world.checked_out()
+    world.event("merge_group")
+    payload = json.loads((world.root.parent / "event.json").read_text(encoding="utf-8"))
+    payload["merge_group"]["head_sha"] = "d" * 40
+    (world.root.parent / "event.json").write_text(json.dumps(payload), encoding="utf-8")
+    ended = world.run("plan")
+    assert ended.code == 2
+    assert ended.errors.startswith(f"INVALID no-commit: git cannot compare {world.base} with {'d' * 40};")
+
+
+def test_a_change_that_removes_the_projects_settings_is_refused(world: World) -> None:
+    world.pull_request({"pyproject.toml": None})
+    world.checked_out()
+    world.event("pull_request")
+    ended = world.run("plan")
+    assert ended.code == 2
+    assert ended.errors.startswith(f"INVALID no-project: Commit {world.candidate} has no pyproject.toml")
+
+
 def test_a_shallow_clone_that_lacks_the_base_is_refused_in_one_sentence(world: World) -> None:
     world.pull_request({"kernels/matmul.py": _FASTER})
     world.checked_out()
@@ -86,7 +141,9 @@ def test_a_shallow_clone_that_lacks_the_base_is_refused_in_one_sentence(world: W
     (world.root.parent / "event.json").write_text(json.dumps(payload), encoding="utf-8")
     ended = world.run("plan")
     assert ended.code == 2
-    assert "whole history" in ended.errors
+    assert (
+        ended.errors == f"INVALID no-commit: git does not have {'d' * 40} here, expected it; fetch the whole history.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,9 +188,11 @@ def test_another_setting_or_card_is_named_and_other_tools_settings_are_not() -> 
 
 
 def test_a_project_file_that_is_no_toml_is_refused() -> None:
-    with pytest.raises(GateError) as caught:
-        edits([], PROJECT_FILE, "[tool")
-    assert caught.value.reason == "bad-settings"
+    for texts, whose in ((("[tool", PROJECT_FILE), "base"), ((PROJECT_FILE, "[tool"), "change")):
+        with pytest.raises(GateError) as caught:
+            edits([], *texts)
+        assert caught.value.reason == "bad-settings"
+        assert caught.value.text.startswith(f"pyproject.toml of the {whose} is not valid TOML")
 
 
 def test_a_file_that_was_renamed_out_of_the_gate_counts_as_edited(world: World) -> None:
@@ -151,7 +210,7 @@ def test_a_second_card_is_one_line() -> None:
     "table",
     ["", "[tool.perfgate.cards]\n", '[tool.perfgate]\ncards = "rtx"\n', "[tool.perfgate.cards]\na = 4090\n"]
     + [f'[tool.perfgate.cards]\na = "{name}"\n' for name in ("NVIDIA GeForce", "", "../x", "a\\nb=c")]
-    + ['[tool.perfgate.cards]\na = "x"\nb = "x"\n'],
+    + ['[tool.perfgate.cards]\na = "x"\nb = "x"\n', '[tool.perfgate.cards]\n"A B" = "x"\n', "tool = 3\n"],
 )
 def test_a_list_of_cards_that_is_none_is_refused(table: str) -> None:
     with pytest.raises(GateError) as caught:
@@ -167,9 +226,12 @@ def test_the_projects_own_list_names_the_4090() -> None:
 
 
 def test_a_runner_that_is_not_listed_is_refused() -> None:
+    two = f'{PROJECT_FILE}h200 = "nvidia-h200"\n'
     with pytest.raises(GateError) as caught:
-        picked("rtx-5090", PROJECT_FILE)
-    assert "h100" in caught.value.text
+        picked("rtx-5090" + "x" * 90, two)
+    assert caught.value.reason == "no-cards"
+    shown = "rtx-5090" + "x" * 56
+    assert caught.value.text == f"The card '{shown}' is not in [tool.perfgate.cards], expected one of h100, h200."
 
 
 def test_a_plan_comes_back_from_its_outputs_and_a_broken_one_is_refused(world: World) -> None:
@@ -180,41 +242,7 @@ def test_a_plan_comes_back_from_its_outputs_and_a_broken_one_is_refused(world: W
     for key in outputs.keys() - {"own"}:
         with pytest.raises(GateError):
             from_outputs({name: value for name, value in outputs.items() if name != key})
-    with pytest.raises(GateError):
-        from_outputs(outputs | {"cards": "[1]"})
-
-
-def test_the_candidates_kernels_and_nothing_else_are_laid_over_the_base(world: World) -> None:
-    world.pull_request(
-        {"kernels/matmul.py": _FASTER, "kernels/help.py": "x", "perfgate.py": "bad", "pyproject.toml": "bad"}
-    )
-    world.checked_out()
-    assert world.run("lay", "candidate").code == 0
-    assert (world.root / "kernels/matmul.py").read_text(encoding="utf-8") == _FASTER
-    assert (world.root / "kernels/help.py").exists()
-    assert not (world.root / "perfgate.py").exists()
-    assert (world.root / "pyproject.toml").read_text(encoding="utf-8") == PROJECT_FILE
-
-
-def test_a_kernel_file_that_the_candidate_removed_is_gone_from_what_is_judged(world: World) -> None:
-    world.base = world.commit({"kernels/old.py": "x"})
-    world.pull_request({"kernels/old.py": None})
-    world.checked_out()
-    world.run("lay", "candidate")
-    assert not (world.root / "kernels/old.py").exists()
-
-
-def test_a_candidate_without_the_kernel_is_refused_and_the_base_left_alone(world: World) -> None:
-    world.pull_request({"kernels/matmul.py": None, "kernels/other.py": "x"})
-    world.checked_out()
-    with pytest.raises(GateError):
-        lay(settings.load(world.root), world.root / "candidate")
-    assert (world.root / "kernels/matmul.py").exists()
-
-
-def test_a_link_among_the_candidates_kernels_is_refused(world: World) -> None:
-    world.checked_out()
-    (world.root / "candidate/kernels/limits.py").symlink_to("/etc/passwd")
-    with pytest.raises(GateError) as caught:
-        lay(settings.load(world.root), world.root / "candidate")
-    assert "link" in caught.value.text
+    for broken in ("[1]", "{", "", '[{"label": "a"}]'):
+        with pytest.raises(GateError) as caught:
+            from_outputs(outputs | {"cards": broken})
+        assert caught.value.reason == "no-plan"

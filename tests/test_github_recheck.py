@@ -64,18 +64,24 @@ def test_the_label_runs_the_required_check_of_the_newest_run_of_that_commit_agai
     ended = world.run("recheck")
     assert ended.code == 0, ended.errors
     assert _asked(server) == [_RUNS, _JOBS, _RERUN]
-    assert server.asked[0].query["head_sha"] == world.head
+    assert server.asked[0].query == {"head_sha": world.head, "event": "pull_request"}
+    assert server.asked[1].query == {"filter": "latest", "per_page": "100"}
+    assert ended.said == f"recheck: The job perf of {world.head[:12]} runs again and reads the label.\n"
 
 
 def test_a_run_that_is_under_way_will_read_the_label_itself(world: World, server: Server) -> None:
     _answers(world, server, status="in_progress")
-    assert world.run("recheck").code == 0
+    ended = world.run("recheck")
+    assert ended.code == 0
+    assert ended.said == f"recheck: perf.yml is running for {world.head[:12]}; its job perf will read the label.\n"
     assert _asked(server) == [_RUNS]
 
 
 def test_a_commit_that_was_not_judged_yet_needs_nothing(world: World, server: Server) -> None:
     server.answers[_RUNS] = Answer(body={"workflow_runs": []})
-    assert world.run("recheck").code == 0
+    ended = world.run("recheck")
+    assert ended.code == 0
+    assert ended.said == f"recheck: perf.yml has not run for {world.head[:12]} yet; its job perf will read the label.\n"
     assert _asked(server) == [_RUNS]
 
 
@@ -83,7 +89,8 @@ def test_a_forks_check_is_left_to_a_maintainer(world: World, server: Server) -> 
     world.event("pull_request", fork=True, labels=[LABEL], action="labeled")
     _online(world, server)
     ended = world.run("recheck")
-    assert (ended.code, "a maintainer runs the job perf again" in ended.said) == (0, True)
+    assert ended.code == 0
+    assert ended.said == "recheck: #7 comes from a fork: a maintainer runs the job perf again on its page.\n"
     assert server.asked == []
 
 
@@ -92,13 +99,27 @@ def test_a_run_whose_check_cannot_be_told_is_said(world: World, server: Server, 
     _answers(world, server, jobs=jobs)
     ended = world.run("recheck")
     assert ended.code == 2
-    assert f"{jobs.count('perf')} jobs named perf" in ended.errors
+    assert ended.errors.startswith(
+        f"INVALID github-api: The run 8 has {jobs.count('perf')} jobs named perf, expected one"
+    )
 
 
 @pytest.mark.parametrize("answer", [[], {"workflow_runs": {}}, {"workflow_runs": [1]}, {"workflow_runs": None}])
 def test_an_answer_that_is_none_is_refused(world: World, server: Server, answer: Any) -> None:
     server.answers[_RUNS] = Answer(body=answer)
-    assert world.run("recheck").code == 2
+    ended = world.run("recheck")
+    assert ended.code == 2
+    assert ended.errors.startswith("INVALID github-api: GitHub's answer has no list of workflow_runs, expected one")
+
+
+@pytest.mark.parametrize("number", [None, "8", True, 8.0])
+def test_a_run_or_job_without_a_number_is_refused(world: World, server: Server, number: Any) -> None:
+    _answers(world, server)
+    server.answers[_JOBS] = Answer(body={"jobs": [{"id": number, "name": "perf"}]})
+    ended = world.run("recheck")
+    assert ended.code == 2
+    assert ended.errors.startswith("INVALID github-api: GitHub's answer has an entry without an id, expected a number")
+    assert server.written() == []
 
 
 def test_a_refusal_of_githubs_is_said(world: World, server: Server) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from perfgate.junit import junit
-from perfgate.records import Status, Verdict
+from perfgate.records import Aside, Status, Verdict
 from perfgate.run_record import RunRecord, StageRecord
 
 
@@ -48,7 +48,47 @@ def test_a_stage_that_judged_nothing_is_skipped_and_says_why() -> None:
     assert (suite.get("skipped"), skipped.get("message")) == ("1", "no CUDA card")
 
 
+def test_the_whole_file_is_as_readers_of_junit_expect_it() -> None:
+    aside = Aside(text="And this.", matters=True)
+    slower = Verdict(case="a", status=Status.SLOWER, reason="slower", text="a: so.", asides=(aside,))
+    same = Verdict(case="b", status=Status.SAME, reason="same", text="b: so.", asides=(aside,))
+    stages = (
+        StageRecord(name="compiled", done="x", passed=("c",), verdicts=(slower, same)),
+        StageRecord(name="throughput"),
+        StageRecord(name="other", left_out="line\nline"),
+    )
+    assert junit(RunRecord(environment={}, exit=1, stages=stages)) == (
+        "<?xml version='1.0' encoding='utf-8'?>\n"
+        """\
+<testsuites name="perfgate">
+  <testsuite name="compiled" failures="1" errors="0" skipped="0" tests="3">
+    <testcase classname="perfgate.compiled" name="c" />
+    <testcase classname="perfgate.compiled" name="a">
+      <failure type="SLOWER slower" message="a: so. And this." />
+    </testcase>
+    <testcase classname="perfgate.compiled" name="b">
+      <system-out>SAME: b: so. And this.</system-out>
+    </testcase>
+  </testsuite>
+  <testsuite name="throughput" failures="0" errors="0" skipped="1" tests="1">
+    <testcase classname="perfgate.throughput" name="*">
+      <skipped message="nothing was judged" />
+    </testcase>
+  </testsuite>
+  <testsuite name="other" failures="0" errors="0" skipped="1" tests="1">
+    <testcase classname="perfgate.other" name="*">
+      <skipped message="line?line" />
+    </testcase>
+  </testsuite>
+</testsuites>
+"""
+    )
+
+
 def test_text_that_is_no_xml_does_not_spoil_the_file() -> None:
     verdict = Verdict(case="a\x00]]>", status=Status.SLOWER, reason='"', text="x\x1b[31m</testsuite>")
     (suite,) = _suites(StageRecord(name="throughput", done="x", verdicts=(verdict,)))
     assert [test.get("name") for test in suite] == ["a?]]>"]
+    verdict = Verdict(case="a", status=Status.SLOWER, reason="x\x00", text="x")
+    (suite,) = _suites(StageRecord(name="throughput", done="x", verdicts=(verdict,)))
+    assert [child.get("type") for test in suite for child in test] == ["SLOWER x?"]

@@ -49,6 +49,18 @@ def test_with_other_settings_and_no_old_code_nothing_is_judged() -> None:
     assert statuses(stored(), measured(rounds=80, other=None)) == []
 
 
+def test_without_the_old_code_beside_it_the_stored_number_judges() -> None:
+    assert statuses(stored(), measured(scale=1.05, other=None)) == [Status.SLOWER, Status.SLOWER]
+
+
+def test_with_other_settings_a_case_without_the_old_code_hides_no_other() -> None:
+    found = measured(scale=1.02, rounds=80)
+    first, second = found.samples.values()
+    samples = {first.case: first, second.case: dataclasses.replace(second, other=None)}
+    mixed = dataclasses.replace(found, samples=samples)
+    assert statuses(stored(), mixed)[:2] == [Status.SLOWER, Status.INVALID]
+
+
 def test_what_is_stored_has_no_other_side() -> None:
     found = measured()
     coded = {case: dataclasses.replace(one, code={"kernel": "a", "other": "b"}) for case, one in found.samples.items()}

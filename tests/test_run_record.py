@@ -100,6 +100,95 @@ def test_what_is_no_object_of_json_is_refused(text: str | bytes) -> None:
         read_run(text, source="run.json")
 
 
+def test_a_run_without_a_verdict_is_one_too_and_what_is_not_said_is_empty() -> None:
+    for code in (0, 1, 2, 3):
+        bare = RunRecord(environment={}, exit=code)
+        assert read_run(json.dumps(run_to_json(bare)), source="run.json") == bare
+        assert (bare.partial, bare.stages, bare.verdicts) == (False, (), ())
+    bare_document = run_to_json(RunRecord(environment={}, exit=0))
+    for code in (-1, 4):
+        with pytest.raises(GateError, match="no usable exit"):
+            read_run(json.dumps(bare_document | {"exit": code}), source="run.json")
+    stage = StageRecord(name="compiled")
+    assert (stage.done, stage.left_out, stage.note, stage.passed, stage.verdicts) == ("", "", "", (), ())
+
+
+def test_the_verdicts_of_a_run_are_those_of_all_its_stages_and_a_number_may_be_missing() -> None:
+    bare = Verdict(case="b", status=Status.INVALID, reason="r", text="t", wrong=True)
+    stages = (RUN.stages[0], StageRecord(name="x", left_out="why", verdicts=(bare,)))
+    run = RunRecord(environment={"gpu": ""}, exit=1, stages=stages)
+    assert read_run(json.dumps(run_to_json(run)), source="run.json") == run
+    assert run.verdicts == (*RUN.verdicts, bare)
+    document = _document()
+    document["stages"][0]["verdicts"][0]["ratio"] = 1
+    (verdict,) = read_run(json.dumps(document), source="run.json").verdicts
+    assert (verdict.ratio, type(verdict.ratio)) == (1.0, float)
+
+
+@pytest.mark.parametrize(
+    ("most", "spoil"),
+    [
+        (4000, lambda d, n: d["stages"][0]["verdicts"][0].update(text="x" * n)),
+        (2000, lambda d, n: d.update(environment={str(i): "" for i in range(n)})),
+        (2000, lambda d, n: d["stages"][0].update(passed=["a"] * n)),
+        (2000, lambda d, n: d["stages"][0].update(verdicts=d["stages"][0]["verdicts"] * n)),
+        (1e9, lambda d, n: d["stages"][0]["verdicts"][0].update(ratio=n)),
+        (1e9, lambda d, n: d["stages"][0]["verdicts"][0].update(ratio=-n)),
+    ],
+    ids=["a text", "the environment", "passed", "verdicts", "a number", "a negative number"],
+)
+def test_every_bound_is_where_it_is_said_to_be(most: int, spoil: Any) -> None:
+    document = _document()
+    spoil(document, most)
+    read_run(json.dumps(document), source="run.json")
+    spoil(document := _document(), most + 1)
+    with pytest.raises(GateError) as caught:
+        read_run(json.dumps(document), source="run.json")
+    assert caught.value.reason == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda d: d.update(schema="x" * 99), f"has schema {'x' * 40!r}, expected version 1"),
+        (lambda d: d.update(exit=0), "has the exit code 0, expected 1, which its verdicts give"),
+        (lambda d: d.update(exit="0"), "has no usable exit, expected 0, 1, 2 or 3"),
+        (lambda d: d.update(environment=3), "has no usable environment, expected an object"),
+        (lambda d: d.update(stages=3), "has no usable stages, expected a list of objects"),
+        (lambda d: d.update(stages=[{}] * 2001), "has 2001 entries in stages, expected at most 2000"),
+        (lambda d: d.update(partial=None), "has no usable partial, expected true or false"),
+        (lambda d: d.update(environment={"k" * 99: 1}), f"has no usable {'k' * 80!r}, expected text"),
+        (
+            lambda d: d.update(environment={"k" * 99: "x" * 4001}),
+            f"has 4001 characters in {'k' * 80!r}, expected at most 4000",
+        ),
+        (lambda d: d["stages"][0].update(passed={}), "has no usable passed, expected a list of at most 2000 texts"),
+        (lambda d: d["stages"][0]["verdicts"][0].update(low=True), "has no usable low, expected a number or null"),
+        (
+            lambda d: d["stages"][0]["verdicts"][0].update(status="x" * 99),
+            f"has the status {'x' * 40!r}, expected one of SAME, FASTER, SLOWER, UNSURE, INVALID",
+        ),
+    ],
+)
+def test_a_refusal_says_what_was_found_and_what_was_expected(spoil: Any, said: str) -> None:
+    document = _document()
+    spoil(document)
+    with pytest.raises(GateError) as caught:
+        read_run(json.dumps(document), source="run.json")
+    assert caught.value.text == f"run.json {said}; run again."
+
+
+def test_a_refusal_of_what_is_no_json_says_so() -> None:
+    for text, reason, said in (
+        ("{", "not-json", "is not valid JSON, expected a whole file; it may be truncated"),
+        ("[" * 100_000, "not-json", "is not valid JSON, expected a whole file; it may be truncated"),
+        ("[]", "malformed", "holds a list, expected an object"),
+    ):
+        with pytest.raises(GateError) as caught:
+            read_run(text, source="run.json")
+        assert (caught.value.reason, caught.value.text) == (reason, f"run.json {said}; run again.")
+
+
 def test_a_refusal_is_short_whatever_was_found() -> None:
     document = _document()
     document["stages"][0]["verdicts"][0]["status"] = "x" * 3000

@@ -95,9 +95,9 @@ def _lay(arguments: list[str], environment: Mapping[str, str]) -> int:
 
 def _check(arguments: list[str], environment: Mapping[str, str]) -> int:
     (results,) = _expect(arguments, 1)
-    event, root = read_event(environment), Path.cwd()
+    event, project = read_event(environment), settings.load(Path.cwd())
     needs = read_needs(environment.get("NEEDS", ""))
-    conclusion = check(event, needs, Path(results), root, labels=_labels(event, environment))
+    conclusion = check(event, needs, Path(results), project, labels=_labels(event, environment))
     run_url = "/".join(
         (
             environment.get("GITHUB_SERVER_URL", ""),
@@ -108,7 +108,7 @@ def _check(arguments: list[str], environment: Mapping[str, str]) -> int:
     )
     Path(REPORT).write_text(json.dumps(to_json(conclusion), indent=1) + "\n", encoding="utf-8")
     _append(environment, "GITHUB_STEP_SUMMARY", page.summary(conclusion, run_url=run_url) + "\n")
-    _annotate(conclusion, root)
+    _annotate(conclusion, project)
     for problem in (*conclusion.problems, *(said for card in conclusion.cards for said in card.problems)):
         _say(f"check: not judged: {problem}")
     for card in conclusion.cards:
@@ -132,9 +132,9 @@ def _show(arguments: list[str], environment: Mapping[str, str]) -> int:
     return 0
 
 
-def _annotate(conclusion: Conclusion, root: Path) -> None:
-    kernel = settings.load(root).kernel
-    line = kernel_line((root / kernel).read_text(encoding="utf-8", errors="replace"))
+def _annotate(conclusion: Conclusion, project: settings.Settings) -> None:
+    kernel = project.kernel
+    line = kernel_line((project.root / kernel).read_text(encoding="utf-8", errors="replace"))
     for command in as_annotations(conclusion, kernel=kernel, line=line):
         print(command)
 

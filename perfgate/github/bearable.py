@@ -93,6 +93,4 @@ def _check(value: object, name: str, where: str, depth: int) -> None:
 
 def _refuse(name: str, where: str, found: str, expected: str) -> NoReturn:
     shown = plain(found if len(found) <= _SHOWN else f"{found[:_SHOWN]}…")
-    raise GateError(
-        "malformed", f"{name} has {shown} as {plain(where[:200])}, expected {expected}; measure again."
-    )
+    raise GateError("malformed", f"{name} has {shown} as {plain(where[:200])}, expected {expected}; measure again.")

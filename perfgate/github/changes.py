@@ -17,20 +17,21 @@ _NOXFILE = "noxfile.py"
 PROJECT_FILE = "pyproject.toml"
 
 
-def edits(paths: Iterable[str], before: str, after: str, *, baselines: str = "baselines") -> tuple[str, ...]:
+def edits(paths: Iterable[str], before: str, after: str) -> tuple[str, ...]:
     """Name what judges and was edited, for a reader; nothing where the change leaves all of that alone.
 
     Args:
         paths: Every file that the change adds, edits or removes, from the project's root.
         before: The project file of the base.
         after: The project file of the change.
-        baselines: The folder of baselines.
     """
+    old, new = _table(before, "base"), _table(after, "change")
+    baselines = old.get("baselines", "baselines")
     every = sorted(set(paths))
     stored = [path for path in every if path.startswith(f"{baselines}/") and _judges(path)]
     code = [path for path in every if path.startswith(_GATE) or path == _NOXFILE]
     flows = [path for path in every if path.startswith(_WORKFLOWS)]
-    return (*stored, *_settings(before, after), *_summed(code, "the gate's code"), *flows)
+    return (*stored, *_settings(old, new), *_summed(code, "the gate's code"), *flows)
 
 
 def _judges(path: str) -> bool:
@@ -45,8 +46,7 @@ def _summed(paths: list[str], what: str) -> tuple[str, ...]:
     return (f"{what} ({paths[0]}{more})",)
 
 
-def _settings(before: str, after: str) -> tuple[str, ...]:
-    old, new = _table(before, "base"), _table(after, "change")
+def _settings(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
     return tuple(
         f"{key} ({old.get(key, 'default')} → {new.get(key, 'default')})"
         for key in sorted({*old, *new})

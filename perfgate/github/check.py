@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfgate.github.event import Event
+    from perfgate.settings import Settings
 
 _SUCCESS, _FAILURE = "success", "failure"
 _BEFORE = ("plan", "admit")
@@ -48,7 +49,7 @@ def unfinished(needs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def check(
-    event: Event, needs: Mapping[str, Mapping[str, Any]], results: Path, root: Path, *, labels: tuple[str, ...]
+    event: Event, needs: Mapping[str, Mapping[str, Any]], results: Path, project: Settings, *, labels: tuple[str, ...]
 ) -> Conclusion:
     """Bring everything to one conclusion.
 
@@ -56,18 +57,18 @@ def check(
         event: What the run is about.
         needs: The jobs ``plan``, ``approve``, ``admit`` and ``measure``: ``result`` and ``outputs`` of each.
         results: Folder with one folder an artifact.
-        root: The base's checkout.
+        project: The base's, in whose checkout this runs.
         labels: Of the pull request, now.
     """
     problems = _stopped(needs)
     if problems:
         return _conclusion(event, None, (), problems=problems, labels=labels)
     try:
-        made = from_outputs(needs["plan"].get("outputs", {}))
+        made = from_outputs(needs["plan"].get("outputs") or {})
     except GateError as error:
         return _conclusion(event, None, (), problems=(error.text,), labels=labels)
     cards = tuple(
-        card_report(runner, results, root, own=bool(made.edits), on_default_branch=event.on_default_branch)
+        card_report(runner, results, project, own=bool(made.edits), on_default_branch=event.on_default_branch)
         for runner in made.runners
     )
     return _conclusion(event, made, cards, problems=_hidden(needs, cards), labels=labels)
@@ -80,10 +81,9 @@ def _stopped(needs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     for name in _BEFORE:
         job = needs.get(name, {})
         if job.get("result") != _SUCCESS:
-            said = (
-                job.get("outputs", {}).get("said")
-                or f"The job {name} is {job.get('result', 'missing')}; look at its log."
-            )
+            outputs = job.get("outputs")
+            said = outputs.get("said") if isinstance(outputs, dict) else ""
+            said = said or f"The job {name} is {job.get('result', 'missing')}; look at its log."
             return (str(said),)
     result = needs.get(_MEASURE, {}).get("result", "missing")
     if result not in {_SUCCESS, _FAILURE}:

@@ -106,11 +106,12 @@ def event_of(kind: str, payload: Mapping[str, Any], environment: Mapping[str, st
     if kind == MERGE_GROUP:
         queued = _text(payload, "merge_group", "head_ref").removeprefix("refs/heads/")
         found = _QUEUE.search(queued)
+        head = commit(_text(payload, "merge_group", "head_sha"))
         return Event(
             kind=kind,
             repository=repository,
-            candidate=commit(_text(payload, "merge_group", "head_sha")),
-            head=commit(_text(payload, "merge_group", "head_sha")),
+            candidate=head,
+            head=head,
             base=commit(_text(payload, "merge_group", "base_sha")),
             default_branch=default_branch,
             branch=queued,

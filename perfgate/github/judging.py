@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfgate.github.plan import Runner
+    from perfgate.settings import Settings
 
 STAGES = ("correctness", "compiled", "throughput")
 _TIMED = "throughput"
+_ALL = "*"
+"""Stands for no case but for the run, or the suite, as a whole."""
 _MOST_BYTES = 64 * 1024**2
 """Of one file; a recording of 25 cases in 8 launches has 1 MB."""
 
@@ -34,13 +37,13 @@ def artifact(runner: Runner, *, own: bool = False) -> str:
     return f"perf-{runner.slug}{'-own' if own else ''}"
 
 
-def card_report(runner: Runner, results: Path, root: Path, *, own: bool, on_default_branch: bool) -> CardReport:
+def card_report(runner: Runner, results: Path, project: Settings, *, own: bool, on_default_branch: bool) -> CardReport:
     """Judge what a card's job left.
 
     Args:
         runner: Which card it has to be.
         results: Folder with one folder an artifact.
-        root: The base's checkout, whose baselines and limits judge.
+        project: The base's, whose baselines and limits judge.
         own: The change's own gate has to have run as well.
         on_default_branch: Small steps that add up fail.
     """
@@ -55,8 +58,9 @@ def card_report(runner: Runner, results: Path, root: Path, *, own: bool, on_defa
             problems=_problems(run, runner),
             verdicts=_once(run.verdicts),
         )
-        if not report.problems and (folder / "current.json").exists():
-            report = _again(report, run, folder, root, on_default_branch=on_default_branch)
+        if not report.problems:
+            verdicts = _again(run, folder, project, slug=runner.slug, on_default_branch=on_default_branch)
+            report = dataclasses.replace(report, verdicts=_once(verdicts))
     except GateError as error:
         return dataclasses.replace(empty, problems=(error.text,))
     if not own:
@@ -104,53 +108,76 @@ def _problems(run: RunRecord, runner: Runner) -> tuple[str, ...]:
         found.append(f"It was measured on {gpu or 'no card'}, expected {runner.slug}; look at the runner's labels.")
     if run.partial:
         found.append("Only chosen cases were judged, expected all.")
-    stages = {stage.name: stage for stage in run.stages}
-    failed = any(verdict.exit_code for verdict in run.verdicts)
+    wrong = any(verdict.wrong for verdict in run.verdicts)
     for name in STAGES:
-        stage = stages.get(name, StageRecord(name=name))
-        if not stage.done and not failed:
-            found.append(f"{name.capitalize()} was not judged{f' ({stage.left_out})' if stage.left_out else ''}.")
+        stage = _stage(run, name)
+        if stage.done or (name == _TIMED and wrong):  # a wrong kernel gets no time
+            continue
+        why = stage.left_out or next((verdict.reason for verdict in stage.verdicts if verdict.exit_code), "")
+        found.append(f"{name.capitalize()} was not judged{f' ({why})' if why else ''}.")
     return tuple(found)
 
 
-def _again(report: CardReport, run: RunRecord, folder: Path, root: Path, *, on_default_branch: bool) -> CardReport:
-    """Put verdicts made from the samples in place of those that the job wrote, which have to be the same."""
-    stages = {stage.name: stage for stage in run.stages}
-    said = {verdict.case: verdict for verdict in stages[_TIMED].verdicts}
-    current = read_recording(_bounded(folder / "current.json"))
-    bearable.check(current, "current.json")
+def _stage(run: RunRecord, name: str) -> StageRecord:
+    return next((stage for stage in run.stages if stage.name == name), StageRecord(name=name))
+
+
+def _again(
+    run: RunRecord, folder: Path, project: Settings, *, slug: str, on_default_branch: bool
+) -> tuple[Verdict, ...]:
+    """All verdicts of a run, those on times made from the samples; of the run's own, only what fails is kept unseen."""
+    said = {verdict.case: verdict for verdict in _stage(run, _TIMED).verdicts}
+    timed = {verdict.case for verdict in _stage(run, "compiled").verdicts}
+    current = _samples(folder / "current.json", run)
+    measured = set(current.samples) if current else set()
+    failed = {case for case, verdict in said.items() if verdict.exit_code and case not in measured}
+    wrong = any(verdict.wrong for verdict in run.verdicts)
+    if not wrong and (unmeasured := sorted({*said, *timed} - {_ALL} - measured - failed)):
+        raise GateError(
+            "case-not-measured", f"{unmeasured[0]} has no samples, expected those of every timed case; run it again."
+        )
+    made = _judged(current, project, slug, selected=bool(failed - {_ALL}), on_default_branch=on_default_branch)
+    for verdict in made:
+        if (live := said.get(verdict.case)) is None or live.status != verdict.status:
+            raise GateError(
+                "verdict-not-of-samples",
+                f"The run says {live.status if live else 'nothing'} of {verdict.case} and its samples give {verdict.status}, "
+                "expected the same; the files are not of one run of the base's gate.",
+            )
+    remade = {verdict.case for verdict in made}
+    kept = tuple(said[case] for case in said if case in failed and case not in remade)
+    others = tuple(verdict for stage in run.stages if stage.name != _TIMED for verdict in stage.verdicts)
+    return (*others, *kept, *made)
+
+
+def _samples(path: Path, run: RunRecord) -> Recording | None:
+    """What was measured, bearable and of the run's own machine; None where nothing was."""
+    if not path.exists() and not path.is_symlink():
+        return None
+    current = read_recording(_bounded(path))
+    bearable.check(current, path.name)
     if _machine_of(current) != _machine_of(run):
         raise GateError(
-            "malformed", "current.json is of another machine than run.json, expected one run; run it again."
+            "malformed", f"{path.name} is of another machine than run.json, expected one run; run it again."
         )
-    timed = {verdict.case for verdict in stages["compiled"].verdicts} - {"*"}
-    if unmeasured := sorted(timed - set(current.samples) - set(said)):
-        raise GateError(
-            "case-not-measured", f"{unmeasured[0]} was not measured, expected every timed case; run it again."
-        )
-    failed = {case for case in said if case not in current.samples and case != "*"}
-    baseline = _stored(root, report.slug, "matmul.json")
-    verdicts = judge(
+    return current
+
+
+def _judged(
+    current: Recording | None, project: Settings, slug: str, *, selected: bool, on_default_branch: bool
+) -> tuple[Verdict, ...]:
+    """Verdicts on times from samples, by the base's baseline, anchor and limits."""
+    if current is None:
+        return ()
+    baseline = _stored(project, slug, "matmul.json")
+    return judge(
         baseline,
         current,
-        read_limits(root),
-        selected=sorted(current.samples) if failed else None,
-        anchor=_stored(root, report.slug, "anchor.json") if baseline else None,
+        read_limits(project.root),
+        selected=sorted(current.samples) if selected else None,
+        anchor=_stored(project, slug, "anchor.json") if baseline else None,
         fail_on_drift=on_default_branch,
     )
-    forged = [
-        verdict for verdict in verdicts if verdict.case not in said or said[verdict.case].status != verdict.status
-    ]
-    if forged:
-        live = said.get(forged[0].case)
-        raise GateError(
-            "verdict-not-of-samples",
-            f"The run says {live.status if live else 'nothing'} of {forged[0].case} and its samples give {forged[0].status}, "
-            "expected the same; the files are not of one run of the base's gate.",
-        )
-    kept = tuple(verdict for verdict in said.values() if verdict.case in failed)
-    others = tuple(verdict for stage in run.stages if stage.name != _TIMED for verdict in stage.verdicts)
-    return dataclasses.replace(report, verdicts=_once((*others, *kept, *verdicts)))
 
 
 def _once(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
@@ -165,8 +192,9 @@ def _machine_of(record: Recording | RunRecord) -> tuple[str, ...]:
     return tuple(record.environment.get(key, "") for key in ("gpu", "uuid", "code_path", "driver"))
 
 
-def _stored(root: Path, folder: str, name: str) -> Recording | None:
-    path = root / "baselines" / folder / name
+def _stored(project: Settings, folder: str, name: str) -> Recording | None:
+    relative = f"{project.baselines}/{folder}/{name}"
+    path = project.root / relative
     if not path.is_file():
         return None
-    return dataclasses.replace(read_recording(path), source=f"baselines/{folder}/{name}")
+    return dataclasses.replace(read_recording(path), source=relative)

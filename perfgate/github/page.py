@@ -66,6 +66,8 @@ def _page(conclusion: Conclusion, run_url: str, *, folded: bool) -> list[str]:
 
 
 def _headline(conclusion: Conclusion) -> str:
+    if not conclusion.cards:
+        return f"## perf: {MEANING[conclusion.exit]} (nothing was measured)"
     where = f"{len(conclusion.cards)} card{'s' if len(conclusion.cards) != 1 else ''}"
     found = Counter(
         "wrong" if verdict.wrong else str(verdict.status).lower()

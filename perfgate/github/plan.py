@@ -145,7 +145,12 @@ def runners(project_file: str) -> tuple[Runner, ...]:
     Raises:
         GateError: ``no-cards`` where none is listed or a line is not a label and a slug.
     """
-    table: Any = tomllib.loads(project_file)
+    try:
+        table: Any = tomllib.loads(project_file)
+    except tomllib.TOMLDecodeError as error:
+        raise GateError(
+            "no-cards", f"{PROJECT_FILE} is not valid TOML ({error}), expected {_TABLE} in it; mend it."
+        ) from None
     for key in ("tool", "perfgate", "cards"):
         table = table.get(key, {}) if isinstance(table, dict) else {}
     if not isinstance(table, dict) or not table:
