@@ -153,3 +153,43 @@ def test_a_job_without_outputs_is_named_and_red(world: World) -> None:
         assert ended.code == 2
         assert f"The job {job} is failure" in ended.summary
     assert world.check(plan={"result": "success", "outputs": None}).code == 2
+
+
+def test_a_case_that_only_the_run_speaks_of_has_to_have_samples(world: World) -> None:
+    folder = world.leave(world.measured())
+    run = _run(folder)
+    run["stages"][2]["verdicts"].append(run["stages"][2]["verdicts"][0] | {"case": "k99"})
+    _write(folder, run)
+    ended = world.check()
+    assert ended.code == 2
+    assert "k99 has no samples" in ended.summary
+
+
+@pytest.mark.parametrize("failing", ["k1_sq4096", "*"])
+def test_a_failure_elsewhere_hides_no_case_that_was_not_measured(world: World, failing: str) -> None:
+    folder = world.leave(world.measured(scale=_SLOWER if failing != "*" else 1.0))
+    current = world.measured(scale=_SLOWER if failing != "*" else 1.0)
+    kept = {case: samples for case, samples in current.samples.items() if case != "sq2048"}
+    (folder / "current.json").unlink()
+    write_recording(folder / "current.json", dataclasses.replace(current, samples=kept))
+    run = _run(folder)
+    for stage in run["stages"][1:]:
+        stage["verdicts"] = [verdict for verdict in stage["verdicts"] if verdict["case"] != "sq2048"]
+    if failing == "*":
+        whole = run["stages"][2]["verdicts"][0] | {"case": "*", "status": "INVALID", "ratio": None}
+        run["stages"][2]["verdicts"].append(whole)
+        run["exit"] = 2
+    _write(folder, run)
+    ended = world.check(measure="failure")
+    assert ended.code == 2
+    assert "sq2048" in ended.summary
+
+
+def test_a_wrong_result_excuses_no_other_stage_that_is_missing(world: World) -> None:
+    folder = world.leave(world.measured(), wrong=["sq2048"])
+    run = _run(folder)
+    run["stages"].pop(1)
+    _write(folder, run)
+    ended = world.check(measure="failure")
+    assert ended.code == 2
+    assert "Compiled was not judged." in ended.summary
