@@ -73,6 +73,7 @@ def test_a_wrong_kernel_fails_and_is_said_to_be_wrong(world: World) -> None:
     ended = world.check(measure="failure")
     assert ended.code == 1
     assert "## perf: wrong result" in ended.summary
+    assert "raw samples" not in ended.summary  # there are none
     assert "**WRONG**" in ended.summary
 
 

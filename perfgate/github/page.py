@@ -203,7 +203,7 @@ def _to_do(conclusion: Conclusion) -> list[str]:
         lines += ["- **Unsure:** too close to tell from the launches there were; run the jobs again."]
     if not lines and conclusion.exit:
         lines += ["- Do what the lines above say, and run the failed jobs again."]
-    if every:
+    if any(verdict.ratio is not None for verdict in every):
         lines.append(
             "- The raw samples are in the artifacts; `python -m perfgate judge --baseline baselines --current current.json` gives the "
             "verdicts on times again anywhere, without a card."
