@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from perfgate import calibrate, gate, judge, settings, side_by_side, update
 from perfgate.doctor import facts as doctor
+from perfgate.github import propose
 from perfgate.records import GateError
-from perfgate.session import Request
+from perfgate.session import Request, output_folder
 
 USAGE_EXIT = 2
 _OWN_OPTIONS = {
@@ -48,6 +50,12 @@ def _parser() -> argparse.ArgumentParser:
         "--beside", action="store_true", help="keep the machine code of this Triton beside the pinned one's"
     )
     new.add_argument("--new-anchor", action="store_true", help="count drift from this baseline on, for every case")
+    new.add_argument(
+        "--dry-run",
+        type=Path,
+        metavar="OUT",
+        help="leave the baselines alone; write there what a pull request would hold",
+    )
     new.add_argument("--commit", default="", help="commit of the measured files, where git cannot be asked")
     for command in (run, new):
         command.add_argument("--launches", type=int, metavar="N", help="worker processes of the measurement")
@@ -92,7 +100,9 @@ def main(argv: list[str]) -> int:
             return gate.run(project, request)
         if rest:
             raise GateError("bad-usage", f"Unknown option {rest[0]!r}; see python -m perfgate update-baselines --help.")
-        return update.run(
+        if options.dry_run is not None:
+            propose.refuse_taken(options.dry_run)
+        recorded = update.run(
             project,
             update.Update(
                 reason=options.reason,
@@ -101,11 +111,22 @@ def main(argv: list[str]) -> int:
                 commit=options.commit,
                 beside=options.beside,
                 new_anchor=options.new_anchor,
+                dry_run=options.dry_run is not None,
             ),
+        )
+        return (
+            0 if options.dry_run is None else _propose(project, options, recorded or project.target.replace("_", "-"))
         )
     except GateError as error:
         print(f"INVALID {error.reason}: {error.text}", file=sys.stderr)
         return USAGE_EXIT
+
+
+def _propose(project: settings.Settings, options: argparse.Namespace, card: str) -> int:
+    """What the workflow would propose of a dry run's baselines."""
+    words = ["--from", str(update.copied(project)), "--card", card, "--reason", options.reason]
+    samples = ["--samples", str(output_folder(project))] if options.only != "compiled" else []
+    return propose.main([*words, *samples, "--dry-run", str(options.dry_run)], os.environ)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from perfgate import building, card_lock, comparable, drift, gate, measuring, other_side, renewal, report, throughput
 from perfgate.baselines import read_recording
+from perfgate.cards import slug
 from perfgate.compiled_baseline import CompiledBaseline, read_compiled, write_compiled
 from perfgate.compiled_verdict import judge_compiled
 from perfgate.limits import read_limits
 from perfgate.records import GateError, Recording, Status, Verdict
-from perfgate.session import Request, open_session
+from perfgate.session import Request, open_session, output_folder
 from perfgate.stored import compiled_name
 
 if TYPE_CHECKING:
@@ -46,13 +48,20 @@ class Update:
     """Count drift from this baseline on, for every case."""
     beside: bool = False
     """Store the machine code of another Triton than the pinned one beside the main file, not over it."""
+    dry_run: bool = False
+    """Write into a copy of the baselines (`copied`) and leave them as they are."""
 
 
-def run(settings: Settings, request: Update) -> int:
-    """Check, compile, measure, show old against new, write.
+def copied(settings: Settings) -> Path:
+    """Where a dry run writes: the baselines as they are, with the new ones in their places."""
+    return output_folder(settings) / "proposed"
+
+
+def run(settings: Settings, request: Update) -> str:
+    """Check, compile, measure, show old against new, write every baseline that this machine can record.
 
     Returns:
-        0 when every baseline that this machine can record was written.
+        The slug of the card whose times were recorded; empty where none were.
 
     Raises:
         GateError: What was refused and why; nothing has been written then.
@@ -73,19 +82,27 @@ def run(settings: Settings, request: Update) -> int:
         compiled = _compile(session, request) if request.only != "throughput" else None
         measured = _measure(session, request) if gpu and request.only != "compiled" else None
     # Everything has been found good: only now is anything written.
+    stored = settings.root / settings.baselines
+    into = copied(settings) if request.dry_run else stored
+    if request.dry_run:
+        shutil.rmtree(into, ignore_errors=True)
+        shutil.copytree(stored, into)
     if compiled:
-        path = _compiled_path(settings, compiled.versions["triton"], request)
+        path = into / _compiled_path(settings, compiled.versions["triton"], request).relative_to(stored)
         write_compiled(path, compiled)
         print(f"update-baselines: wrote {path.relative_to(settings.root)}")
     if measured:
         for name, recording in zip(("matmul.json", "anchor.json"), measured, strict=True):
-            path = _path(session, name)
+            path = into / throughput.baseline_name(session, name)
             measuring.keep(path, recording)
             print(f"update-baselines: wrote {path.relative_to(settings.root)}")
     elif request.only is None:
         print(f"update-baselines: no throughput baseline was recorded: no CUDA card ({why}).")
-    print("update-baselines: look at the difference (git diff baselines), then commit it by itself, with the reason.")
-    return 0
+    if not request.dry_run:
+        print(
+            "update-baselines: look at the difference (git diff baselines), then commit it by itself, with the reason."
+        )
+    return slug(gpu, session.environment["code_path"]) if measured else ""
 
 
 def _compiled_path(settings: Settings, triton: str, request: Update) -> Path:

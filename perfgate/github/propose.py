@@ -143,10 +143,19 @@ def _commit(project: Settings) -> Commit:
     return Commit(parent=head, tree=tree, folder=project.baselines)
 
 
-def _write(out: Path, proposed: Proposed, words: Proposal, *, folder: str) -> None:
-    """All that would be sent, whole or not at all."""
+def refuse_taken(out: Path) -> None:
+    """Refuse to write over what somebody has there; also to be asked before minutes of measuring.
+
+    Raises:
+        GateError: ``bad-usage``.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GateError("bad-usage", f"--dry-run {out} exists and is not empty, expected a new folder; name another.")
+
+
+def _write(out: Path, proposed: Proposed, words: Proposal, *, folder: str) -> None:
+    """All that would be sent, whole or not at all."""
+    refuse_taken(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
