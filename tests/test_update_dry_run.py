@@ -63,7 +63,9 @@ def test_a_dry_run_leaves_the_baselines_alone_and_writes_branch_and_body(world: 
 def test_without_it_the_baselines_themselves_are_written(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert _update() == 0
     assert read_recording(world.baselines / TIMES).reason == REASON
-    assert read_compiled(world.baselines / COMPILED).reason == REASON
+    compiled = read_compiled(world.baselines / COMPILED)
+    assert compiled is not None
+    assert compiled.reason == REASON
     assert f"wrote baselines/{TIMES}" in capsys.readouterr().out
     assert not update.copied(_settings(world)).exists()
 
