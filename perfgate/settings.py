@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-_TABLES_OF_OTHERS = {"limits", "cards"}  # read by perfgate.limits and perfgate.github.plan
+_TABLES_OF_OTHERS = {"limits", "cards"}  # read by perfgate.limits and perfgate.runners
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,19 @@ _MACHINE = {**ENVIRONMENT, "code_path": "native", "uuid": "GPU-1"}
 _BASELINE = f"baselines/{SLUG}/matmul.json"
 
 
+def pull_payload(head: str, base: str, *, labels: Sequence[str] = ()) -> dict[str, Any]:
+    """The payload of a pull request from a branch of the repository itself."""
+    return {
+        "repository": {"full_name": REPOSITORY, "default_branch": "main"},
+        "pull_request": {
+            "number": 7,
+            "head": {"sha": head, "ref": "change", "repo": {"full_name": REPOSITORY, "default_branch": "main"}},
+            "base": {"sha": base, "ref": "main"},
+            "labels": [{"name": name} for name in labels],
+        },
+    }
+
+
 @dataclass(kw_only=True)
 class Ended:
     """What a command left."""
@@ -101,16 +114,9 @@ class World:
         ref = "main"
         if kind == "pull_request":
             ref = "7/merge"
-            payload["pull_request"] = {
-                "number": 7,
-                "head": {
-                    "sha": self.head,
-                    "ref": "change",
-                    "repo": {"full_name": "stranger/matmul" if fork else REPOSITORY},
-                },
-                "base": {"sha": self.base, "ref": "main"},
-                "labels": [{"name": name} for name in labels],
-            }
+            payload |= pull_payload(self.head, self.base, labels=labels)
+            if fork:
+                payload["pull_request"]["head"]["repo"] = {"full_name": "stranger/matmul"}
         elif kind == "merge_group":
             ref = f"gh-readonly-queue/main/pr-7-{self.base}"
             payload["merge_group"] = {

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from github_world import REPOSITORY, World
+from github_world import REPOSITORY, World, pull_payload
 
 from perfgate.github.admission import ENVIRONMENT, admission, approvers
 from perfgate.github.event import KINDS, Event, event_of, labels_of, pull_at
@@ -34,15 +34,9 @@ def _event(kind: str = "pull_request", *, fork: bool = False) -> Event:
 
 
 def _payload(**head: Any) -> dict[str, Any]:
-    return {
-        "repository": {"full_name": REPOSITORY, "default_branch": "main"},
-        "pull_request": {
-            "number": 7,
-            "head": {"sha": _HEAD, "ref": "change", "repo": {"full_name": REPOSITORY}} | head,
-            "base": {"sha": _BASE, "ref": "main"},
-            "labels": [{"name": "baseline-change"}],
-        },
-    }
+    made = pull_payload(_HEAD, _BASE, labels=["baseline-change"])
+    made["pull_request"]["head"] |= head
+    return made
 
 
 def _review(state: str = "approved", environment: str = ENVIRONMENT) -> dict[str, Any]:

@@ -216,4 +216,6 @@ def test_every_job_has_to_have_succeeded(world: World) -> None:
 
 def test_a_command_that_does_not_exist_or_has_too_many_words_is_refused(world: World) -> None:
     world.event("push")
-    assert [world.run(*words).code for words in ((), ("nothing",), ("plan", "x"), ("check",))] == [2, 2, 2, 2]
+    assert [world.run(*words).code for words in ((), ("nothing",), ("plan", "x"), ("comment", "x"), ("check",))] == [
+        2
+    ] * 5

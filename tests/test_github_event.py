@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from github_world import pull_payload
 
 from perfgate.github.event import Event, commit, event_of, labels_of, pull_at, read_event, read_payload
 from perfgate.records import GateError
@@ -18,13 +19,9 @@ _HERE = {"full_name": "team/matmul", "default_branch": "main"}
 
 
 def _pull(**changes: Any) -> dict[str, Any]:
-    pull = {
-        "number": 7,
-        "head": {"sha": _HEAD, "ref": "change", "repo": _HERE},
-        "base": {"sha": _BASE, "ref": "main"},
-        "labels": [{"name": "docs"}, {"name": "baseline-change"}],
-    }
-    return {"repository": _HERE, "pull_request": pull | changes}
+    made = pull_payload(_HEAD, _BASE, labels=["docs", "baseline-change"])
+    made["pull_request"] |= changes
+    return made
 
 
 def _group(**changes: Any) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from perfgate import settings
 from perfgate.baselines import write_recording
 from perfgate.github import judging
 from perfgate.github.judging import artifact, card_report
-from perfgate.github.plan import Runner
 from perfgate.limits import Limits
 from perfgate.records import Recording, Status, Verdict
 from perfgate.run_record import StageRecord
+from perfgate.runners import Runner
 from perfgate.verdict import judge
 
 if TYPE_CHECKING:

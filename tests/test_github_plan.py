@@ -9,8 +9,9 @@ import pytest
 from github_world import KERNEL, LABEL, PROJECT_FILE, SLUG, World, git
 
 from perfgate.github.changes import edits
-from perfgate.github.plan import Runner, from_outputs, picked, runners
+from perfgate.github.plan import from_outputs
 from perfgate.records import GateError
+from perfgate.runners import Runner, picked, runners
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,6 +16,7 @@ ORDER = [
     "records",
     "usage",
     "cards",
+    "runners",
     "limits",
     "statistics",
     "metrics",

@@ -173,3 +173,18 @@ def test_every_command_that_a_workflow_names_exists() -> None:
     runs = [_job(name, job)["steps"][number].get("run", "") for name, job, number in STEPS]
     named = {found[1] for run in runs if (found := re.search(r"-s github -- ([a-z]+)", run))}
     assert named == set(COMMANDS)
+
+
+def test_the_names_that_workflows_and_code_share_are_the_same() -> None:
+    from perfgate.github.comment import ARTIFACT
+    from perfgate.github.conclusion import LABEL, REPORT, WORKFLOW
+    from perfgate.github.recheck import CHECK
+
+    kept = _job("perf", "perf")["steps"][-1]["with"]
+    assert (kept["name"], kept["path"]) == (ARTIFACT, REPORT)
+    assert _job("perf", "perf")["name"] == CHECK
+    assert _job("label", "recheck")["if"] == f"github.event.label.name == '{LABEL}'"
+    assert (WORKFLOW, WORKFLOWS["comment"]["on"]["workflow_run"]["workflows"]) == (
+        "perf.yml",
+        [WORKFLOWS["perf"]["name"]],
+    )

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import tomllib
 from pathlib import Path
 
 from perfgate import card_lock, git, settings
@@ -24,6 +23,7 @@ from perfgate.doctor.host import VARIABLES
 from perfgate.doctor.records import Disk, Facts, Folder, Host
 from perfgate.doctor.runner_facts import find_runner, is_runner, look_at_runner
 from perfgate.records import GateError
+from perfgate.runners import runners
 from perfgate.usage import Parser
 
 _COULD_NOT = 2
@@ -106,11 +106,10 @@ def _host(root: Path, settings_problem: str) -> Host:
 def _labels(root: Path) -> dict[str, str]:
     """Runner labels and their cards; empty where the project names none."""
     try:
-        document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-        table = document["tool"]["perfgate"]["cards"]
-        return {str(label): str(slug) for label, slug in table.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        listed = runners((root / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, GateError):
         return {}
+    return {runner.label: runner.slug for runner in listed}
 
 
 def _compiler() -> str:

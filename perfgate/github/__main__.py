@@ -28,23 +28,23 @@ from perfgate.github.admission import Admission, admission, approvers
 from perfgate.github.annotations import as_annotations, kernel_line
 from perfgate.github.changes import PROJECT_FILE
 from perfgate.github.check import check, read_needs, unfinished
-from perfgate.github.conclusion import Conclusion, to_json
+from perfgate.github.conclusion import REPORT, Conclusion, to_json
 from perfgate.github.event import DISPATCH, Event, labels_of, pull_at, read_event
 from perfgate.github.lay import lay
-from perfgate.github.plan import picked, plan
+from perfgate.github.plan import plan
 from perfgate.github.proposal import check_reason
 from perfgate.github.recheck import recheck
 from perfgate.github.run_page import run_page
 from perfgate.records import GateError
 from perfgate.report import plain
 from perfgate.run_record import read_run
+from perfgate.runners import picked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _COULD_NOT = 2
 _MOST_SAID = 2000
-REPORT = "report.json"
 CANDIDATE = "candidate"
 """Folder in which the workflows check out what is judged, beside the base's own files."""
 
@@ -163,6 +163,11 @@ def _recheck(arguments: list[str], environment: Mapping[str, str]) -> int:
     return 0
 
 
+def _comment(arguments: list[str], environment: Mapping[str, str]) -> int:
+    _expect(arguments, 0)
+    return comment.main(environment)
+
+
 def _all(arguments: list[str], environment: Mapping[str, str]) -> int:
     _expect(arguments, 0)
     needs = read_needs(environment.get("NEEDS", ""))
@@ -214,7 +219,7 @@ COMMANDS: Mapping[str, Callable[[list[str], Mapping[str, str]], int]] = {
     "all": _all,
     "pick": _pick,
     "recheck": _recheck,
-    "comment": lambda _, environment: comment.main(environment),
+    "comment": _comment,
     "propose": propose.main,
 }
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfgate.github import api as github
 from perfgate.github import artifact, page
-from perfgate.github.conclusion import read_conclusion
+from perfgate.github.conclusion import REPORT, read_conclusion
 from perfgate.github.event import PULL_REQUEST, commit, read_payload
 from perfgate.records import GateError
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from perfgate.github.conclusion import Conclusion
 
 ARTIFACT = "perf-report"
-MEMBER = "report.json"
 USAGE_EXIT = 2
 _AUTHOR = "github-actions[bot]"
 _MARKER = re.compile(r"<!-- perfgate(?: run=(\d{1,18}) attempt=(\d{1,9}))? -->")
@@ -152,8 +151,8 @@ def find_report(api: github.Api, run: Run) -> Conclusion | str:
         return "too-large"
     try:
         path = f"/repos/{api.repository}/actions/artifacts/{_positive(newest, 'id')}/zip"
-        data = artifact.member(api.download(path, most_bytes=_MOST_ZIPPED), MEMBER, most_bytes=_MOST_REPORT)
-        report = read_conclusion(data, source=MEMBER)
+        data = artifact.member(api.download(path, most_bytes=_MOST_ZIPPED), REPORT, most_bytes=_MOST_REPORT)
+        report = read_conclusion(data, source=REPORT)
     except GateError as error:
         if error.reason == "github-api":
             raise

@@ -11,6 +11,10 @@ from typing import Any
 from perfgate.records import SCHEMA, Verdict, exit_code
 from perfgate.run_record import Reader, verdict_to_json
 
+WORKFLOW = "perf.yml"
+"""Judges pull requests; its last job is the required check."""
+REPORT = "report.json"
+"""What that job leaves for the comment."""
 LABEL = "baseline-change"
 """Label of a pull request whose change of what judges it is meant."""
 

@@ -21,7 +21,7 @@ from perfgate.verdict import judge
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from perfgate.github.plan import Runner
+    from perfgate.runners import Runner
     from perfgate.settings import Settings
 
 STAGES = ("correctness", "compiled", "throughput")

@@ -140,10 +140,8 @@ def lines_of(verdicts: Sequence[Verdict]) -> list[str]:
         for aside in verdict.asides
         if aside.matters and aside.ratio is None
     ]
-    return [
-        *lines,
-        *(f"- Also {sentence(text)}" for text in asides[:_MOST_LINES]),
-    ]  # a number first would begin a list
+    # A word of ours first: a number there would begin a list.
+    return [*lines, *(f"- Also {sentence(text)}" for text in asides[:_MOST_LINES])]
 
 
 def _matters(verdict: Verdict) -> bool:

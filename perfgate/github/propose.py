@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from perfgate import git, settings
 from perfgate.github import api as github
+from perfgate.github.conclusion import WORKFLOW
 from perfgate.github.proposal import Proposal, check_reason, proposal
 from perfgate.github.proposal_changes import changes
 from perfgate.github.proposal_checks import Asked, read_beside
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from perfgate.settings import Settings
 
 USAGE_EXIT = 2
-WORKFLOW = "perf.yml"
-"""Judges the pull request; one that is opened with the workflow's own token starts none by itself."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 
 
@@ -231,5 +230,6 @@ def propose(sender: Sender, proposed: Proposed, words: Proposal, commit: Commit)
     labelled = f"set the label {words.label}, then {start}"
     steps.send("Setting the label", labelled, f"issues/{pull['number']}/labels", {"labels": [words.label]})
     steps.done.append(f"label {words.label}")
+    # A pull request that is opened with the workflow's own token starts no workflow by itself.
     steps.send("Starting the gate", start, f"actions/workflows/{WORKFLOW}/dispatches", {"ref": words.branch})
     return url

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perfgate.github.conclusion import WORKFLOW
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
     from perfgate.github.api import Api
     from perfgate.github.event import Event
 
-WORKFLOW = "perf.yml"
 CHECK = "perf"
 """Name of the job that is the required check."""
 
