@@ -22,6 +22,9 @@ _ELEMENT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _PRECISION_UNIT = {"tf32": "tf32", "ieee": "fp32", "tf32x3": "tf32", "bf16x3": "bf16"}
 _DTYPE_UNIT = {"float16": "fp16", "bfloat16": "bf16"}
 
+TRIANGLES = {"k14_upper_triangular": "upper", "k15_lower_triangular": "lower"}
+"""Cases of which both operands are triangular, which the kernel is told."""
+
 # Workspace of the check beside the operands and results: float64 blocks of the reference and the L2 flush.
 _WORKSPACE_BYTES = 2 * 1024**3
 
@@ -42,10 +45,14 @@ def matmul_case(  # noqa: PLR0913 - one argument a property of the case, all by 
     precision: str = "tf32",
     quick: bool = False,
 ) -> Case:
-    """Make a case; FLOPs count one multiply and one add for each term of each dot product."""
+    """Make a case; FLOPs count one multiply and one add for each term of each dot product that may not be zero."""
     size = _ELEMENT_BYTES[dtype]
     outputs = prod(a[:-1]) * b[-1]
-    operand_bytes = (prod(a) + prod(b)) * size
+    operand_bytes = read_bytes = (prod(a) + prod(b)) * size
+    flops = 2 * outputs * a[-1]
+    if case_id in TRIANGLES:
+        n = a[-1]
+        flops, read_bytes = n * (n + 1) * (n + 2) // 3, n * (n + 1) * size  # i <= k <= j, and half of either operand
     if dtype in _DTYPE_UNIT:
         precision = "native"
     return Case(
@@ -54,10 +61,10 @@ def matmul_case(  # noqa: PLR0913 - one argument a property of the case, all by 
         layouts=layouts,
         dtype=dtype,
         precision=precision,
-        flops=2 * outputs * a[-1],
-        min_bytes=operand_bytes + outputs * size,
-        # Operands, the result, its copy for "same bits again" and the control's result.
-        device_bytes=operand_bytes + 3 * outputs * size + _WORKSPACE_BYTES,
+        flops=flops,
+        min_bytes=read_bytes + outputs * size,
+        # Operands and their copies in another form, the result, its copy for "same bits again" and the control's result.
+        device_bytes=2 * operand_bytes + 3 * outputs * size + _WORKSPACE_BYTES,
         unit=_DTYPE_UNIT.get(dtype) or _PRECISION_UNIT[precision],
         quick=quick,
     )
@@ -121,21 +128,26 @@ def small(case: Case) -> Case:
 
 @contextmanager
 def chosen_as(module: ModuleType, case: Case) -> Iterator[None]:
-    """Within it, the kernel runs the configuration of the case's full size whatever the shapes of the call.
+    """Within it, the kernel runs what it runs for the case's full size, whatever the shapes of the call.
 
-    So a small shape under the interpreter checks the code that the case really runs.
+    So a small shape under the interpreter checks the code that the case really runs: the config, the form that the
+    operands are brought into, and the number of parts that sums are added in.
     """
     a, b = case.shapes
     batch = b[0] if len(b) > 2 else 1  # noqa: PLR2004 - a matrix
-    full = {"M": a[-2] if len(b) > 2 else prod(a[:-1]), "N": b[-1], "K": a[-1], "BATCH": batch}  # noqa: PLR2004 - the same
-    kernel: Any = module  # whose rule is replaced for a while
-    rule = kernel.choose_config
-    kernel.choose_config = lambda configs, named: rule(configs, {**named, **full})
+    m, n, k = a[-2] if len(b) > 2 else prod(a[:-1]), b[-1], a[-1]  # noqa: PLR2004 - the same
+    kernel: Any = module  # whose rules are replaced for a while
+    rules = {name: getattr(kernel, name) for name in ("choose_config", "choose_form", "choose_splits")}
+    full = {"M": m, "N": n, "K": k, "BATCH": batch}
+    kernel.choose_config = lambda configs, named: rules["choose_config"](configs, {**named, **full})
+    kernel.choose_form = lambda *_sizes, **rest: rules["choose_form"](m, n, k, batch, **rest)
+    kernel.choose_splits = lambda *_sizes: rules["choose_splits"](m, n, k, batch)
     kernel.matmul_kernel.cache.clear()
     try:
         yield
     finally:
-        kernel.choose_config = rule
+        for name, rule in rules.items():
+            setattr(kernel, name, rule)
         kernel.matmul_kernel.cache.clear()
 
 
@@ -190,10 +202,9 @@ def fill(case: Case, a: torch.Tensor, b: torch.Tensor, *, exact: bool, generator
     if case.id == "k13_symmetric":
         a.copy_((a + a.mT) / 2 if not exact else a.triu() + a.triu(1).mT)
         b.copy_((b + b.mT) / 2 if not exact else b.triu() + b.triu(1).mT)
-    elif case.id == "k14_upper_triangular":
-        a.triu_(), b.triu_()
-    elif case.id == "k15_lower_triangular":
-        a.tril_(), b.tril_()
+    elif case.id in TRIANGLES:
+        for tensor in (a, b):
+            tensor.triu_() if TRIANGLES[case.id] == "upper" else tensor.tril_()
 
 
 def operands(case: Case, *, device: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -214,6 +225,8 @@ def operands(case: Case, *, device: str, seed: int) -> tuple[torch.Tensor, torch
 def call(module: ModuleType, case: Case, a: torch.Tensor, b: torch.Tensor) -> Callable[..., torch.Tensor]:
     """The kernel under test, bound to its operands; call it with ``out=`` or without."""
     options: dict[str, Any] = {} if case.precision == "native" else {"precision": case.precision}
+    if case.id in TRIANGLES:
+        options |= dict.fromkeys(("a_triangle", "b_triangle"), TRIANGLES[case.id])
 
     def run(**out: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = module.triton_matmul(a, b, **out, **options)
@@ -248,9 +261,3 @@ def control(case: Case, a: torch.Tensor, b: torch.Tensor) -> Callable[[], torch.
         return torch.matmul(a, b, out=result)
 
     return run
-
-
-def chosen_config(module: ModuleType) -> dict[str, Any]:
-    """The configuration that the last call ran with: tile, warps and stages."""
-    config = module.matmul_kernel.best_config
-    return {**config.kwargs, "num_warps": config.num_warps, "num_stages": config.num_stages}

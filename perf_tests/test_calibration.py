@@ -19,6 +19,7 @@ from perf_tests.slowed import load_slowed, slowed_by
 from perfgate import knobs, sampling
 from perfgate.calibration import AGAIN, KERNEL, KNOBS_FILE, NOTHING_ADDED, sizes_wanted
 from perfgate.correctness import WrongResultError, same_bits
+from perfgate.launched import launched_by
 from perfgate.memory import guarded, require_room
 from perfgate.settings import load_kernel
 
@@ -136,7 +137,7 @@ def test_calibration(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     _check_bits(case, {KERNEL: run, **own}, out, expected)
     record_samples(
         case=case,
-        config=cases.chosen_config(kernel),
+        config=dict(launched_by(run).config),
         arms=others,
         state={
             **monitor.state(),

@@ -15,7 +15,7 @@ import torch
 from perf_tests import cases
 from perfgate import sampling
 from perfgate.correctness import WrongResultError, check_close, same_bits
-from perfgate.launched import cache_folder, code_of
+from perfgate.launched import cache_folder, code_of, launched_by
 from perfgate.memory import guarded, require_room
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
             code["other"] = code_of(beside["other"])
         out.poison()
     run = partial(cases.call(kernel, case, a, b), out=out.tensor)
-    code["kernel"] = code_of(run)
-    config = cases.chosen_config(kernel)
+    launched = launched_by(run)
+    code["kernel"] = launched.code
     _check_rows(case, a, b, out.tensor, seed)
     kept = out.tensor.clone()
 
@@ -98,7 +98,7 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
         )
     record_samples(
         case=case,
-        config=config,
+        config=dict(launched.config),
         arms=others,
         state={**monitor.state(), "unheld": stopwatch.unheld},
         code={side: found for side, found in code.items() if found},

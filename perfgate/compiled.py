@@ -107,7 +107,7 @@ def _facts(kernel: Any, *, arch: Architecture) -> KernelFacts:  # noqa: ANN401 -
     fit = occupancy(arch, warps=metadata.num_warps, registers=usage["REG"], shared_bytes=shared)
     return KernelFacts(
         name=metadata.name,
-        config=_config(kernel),
+        config=launch_config(kernel),
         code_hash=machine.code_hash,
         registers=usage["REG"],
         stack_bytes=usage["STACK"],
@@ -120,7 +120,7 @@ def _facts(kernel: Any, *, arch: Architecture) -> KernelFacts:  # noqa: ANN401 -
     )
 
 
-def _config(kernel: Any) -> dict[str, Any]:  # noqa: ANN401 - Triton's CompiledKernel
+def launch_config(kernel: Any) -> dict[str, Any]:  # noqa: ANN401 - Triton's CompiledKernel
     """What was chosen for this build: the kernel's constexpr arguments, warps, stages, and rarer options where set."""
     function, metadata = kernel.src.fn, kernel.metadata
     constexprs = {
