@@ -113,12 +113,10 @@ def _steps(
 
 @triton.jit
 def _unscale(acc, a_half_ptr, b_half_ptr, rows, cols):
-    """Undo the scaling of A's rows and B's columns, each by the square of its half, so that nothing overflows between."""
-    a_half = tl.load(a_half_ptr + rows)
-    acc = acc * a_half[:, None]
-    b_half = tl.load(b_half_ptr + cols)
-    acc = acc * (b_half * b_half)[None, :]
-    return acc * a_half[:, None]
+    """Undo the scaling of A's rows and B's columns, by each half in turn, so that nothing overflows on the way."""
+    a_half = tl.load(a_half_ptr + rows)[:, None]
+    b_half = tl.load(b_half_ptr + cols)[None, :]
+    return acc * a_half * b_half * a_half * b_half
 
 
 @triton.jit
@@ -170,8 +168,8 @@ def _product(
             acc = _multiply(a_ptr + (part == 0) * tl.cast(low_a, tl.int64), b_ptr + (part == 1) * tl.cast(low_b, tl.int64),
                             a_offsets, b_offsets, row_mask, col_mask, inner, k_left, steps, stride_ak, stride_bk, acc,
                             "native", CAPABILITY, BLOCK_K, WHOLE_M, WHOLE_N, EVEN_K)
-            if part == 1:  # As tl.dot does bf16x3: infinity times zero, in the small products alone, is no NaN.
-                acc = tl.where(acc == acc, acc, 0.0)  # noqa: PLR0124 - false for NaN only
+            if part == 1:  # Infinity times a low part, be that zero or of the other sign, is for the last product to say.
+                acc = tl.where(tl.abs(acc) < float("inf"), acc, 0.0)
     elif LONG_K:
         # Tensor cores truncate as they add, so the error of a sum grows with its length: a long one is added in parts.
         CHUNK: tl.constexpr = 4096 // BLOCK_K
@@ -234,8 +232,9 @@ def matmul_kernel(  # noqa: ANN201 - a kernel returns nothing that Python sees
     configs=[  # in the order that choose_split_config knows them in
         triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32, "GROUP_M": 8}, num_warps=4, num_stages=4),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32, "GROUP_M": 8}, num_warps=2, num_stages=3),
+        triton.Config({"BLOCK_M": 32, "BLOCK_N": 32, "BLOCK_K": 64, "GROUP_M": 8}, num_warps=4, num_stages=4),
     ],
-    key=["CAPABILITY"],  # all that choose_split_config reads
+    key=["CAPABILITY", "PRECISION"],  # all that choose_split_config reads
     prune_configs_by={
         "early_config_prune": lambda configs, args, **meta: [choose_split_config(configs, {**args, **meta})]
     },
@@ -324,7 +323,7 @@ def hopper_kernel(  # noqa: ANN201 - a kernel returns nothing that Python sees
                                BATCHED, BLOCK_M, BLOCK_N, BLOCK_K)
         acc = _multiply_blocks(a_desc, b_low_desc, batch, tile_m, tile_n, first, end, acc, CAPABILITY, A_TURNED, B_TURNED,
                                BATCHED, BLOCK_M, BLOCK_N, BLOCK_K)
-        acc = tl.where(acc == acc, acc, 0.0)  # noqa: PLR0124 - false for NaN only
+        acc = tl.where(tl.abs(acc) < float("inf"), acc, 0.0)
     acc = _multiply_blocks(a_desc, b_desc, batch, tile_m, tile_n, first, end, acc, CAPABILITY, A_TURNED, B_TURNED,
                            BATCHED, BLOCK_M, BLOCK_N, BLOCK_K)
     # fmt: on
@@ -519,7 +518,9 @@ def choose_config(configs: list[triton.Config], named_args: dict[str, object]) -
 
 def choose_split_config(configs: list[triton.Config], named_args: dict[str, object]) -> triton.Config:
     """Choose split_kernel's config: two warps on Hopper, as four would take its warp-group instructions, slow here."""
-    square, two_warps = configs
+    square, two_warps, small = configs
+    if named_args["PRECISION"] in {"tf32x3", "bf16x3", "ieee"}:
+        return small
     return two_warps if _is_hopper(named_args["CAPABILITY"]) else square
 
 
@@ -821,7 +822,7 @@ def _plan_product(sizes: tuple[int, int, int, int], strides: tuple[tuple[int, in
             launches.append((hopper_kernel, _tiles(m, n, batch), tensors, arguments, options))
             return allocate, launches
 
-    wide = max(map(abs, (*by_a[1:], *by_b[1:], *by_c[1:]))) >= 2**23  # times 255, beyond 32 bits
+    wide = max(map(abs, (*by_a[1:], *by_b[1:], *by_c[1:]))) >= 2**22  # times 255 and 127, beyond 32 bits
     options = {"PRECISION": form, "CAPABILITY": capability, "WIDE": wide, **triangle}
     if splits > 1:
         allocate["parts"] = ((splits * batch * m * n,), torch.float32)

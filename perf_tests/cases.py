@@ -46,14 +46,10 @@ def matmul_case(  # noqa: PLR0913 - one argument a property of the case, all by 
     precision: str = "tf32",
     quick: bool = False,
 ) -> Case:
-    """Make a case; FLOPs count one multiply and one add for each term of each dot product that may not be zero."""
+    """Make a case; FLOPs count one multiply and one add for each term of each dot product, zeros of a triangle too."""
     size = _ELEMENT_BYTES[dtype]
     outputs = prod(a[:-1]) * b[-1]
-    operand_bytes = read_bytes = (prod(a) + prod(b)) * size
-    flops = 2 * outputs * a[-1]
-    if case_id in TRIANGLES:
-        n = a[-1]
-        flops, read_bytes = n * (n + 1) * (n + 2) // 3, n * (n + 1) * size  # i <= k <= j, and half of either operand
+    operand_bytes = (prod(a) + prod(b)) * size
     if dtype in _DTYPE_UNIT:
         precision = "native"
     return Case(
@@ -62,8 +58,8 @@ def matmul_case(  # noqa: PLR0913 - one argument a property of the case, all by 
         layouts=layouts,
         dtype=dtype,
         precision=precision,
-        flops=flops,
-        min_bytes=read_bytes + outputs * size,
+        flops=2 * outputs * a[-1],
+        min_bytes=operand_bytes + outputs * size,
         # Operands and their copies in another form, the result, its copy for "same bits again" and the control's result.
         device_bytes=2 * operand_bytes + 3 * outputs * size + _WORKSPACE_BYTES,
         unit=_DTYPE_UNIT.get(dtype) or _PRECISION_UNIT[precision],
