@@ -64,6 +64,34 @@ def calibrate(session: nox.Session) -> None:
     perfgate(session, "calibrate", *session.posargs)
 
 
+@nox.session
+def tune(session: nox.Session) -> None:
+    """Search the allowed tiles on the card present and propose the kernel's list: ``nox -s tune``."""
+    install(session, "gate")
+    perfgate(session, "tune", *session.posargs)
+
+
+@nox.session
+def table(session: nox.Session) -> None:
+    """This kernel beside the starting one, the vendor's, torch.compile's and the card's limit, in the same launches."""
+    install(session, "gate")
+    perfgate(session, *session.posargs, module="perf_tests.table")
+
+
+@nox.session
+def accuracy(session: nox.Session) -> None:
+    """The errors of every precision against float64, and what full accuracy costs where stores are the limit."""
+    install(session, "gate")
+    perfgate(session, *session.posargs, module="perf_tests.accuracy")
+
+
+@nox.session(name="host-cost")
+def host_cost(session: nox.Session) -> None:
+    """What a call costs the host, beside torch.matmul and Triton's own launch."""
+    install(session, "gate")
+    perfgate(session, *session.posargs, module="perf_tests.host_cost")
+
+
 @nox.session(name="side-by-side")
 def side_by_side(session: nox.Session) -> None:
     """The rules of other gates and this one's on the recorded launches; needs no card."""

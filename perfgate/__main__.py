@@ -1,4 +1,4 @@
-"""``python -m perfgate``: run, judge, update-baselines, calibrate, side-by-side, doctor. Parses options once, joins the stages, exits by the contract."""
+"""``python -m perfgate``: run, judge, update-baselines, calibrate, tune, side-by-side, doctor. Parses options once, joins the stages, exits by the contract."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from perfgate import calibrate, gate, judge, settings, side_by_side, update
+from perfgate import calibrate, gate, judge, settings, side_by_side, tune, update
 from perfgate.doctor import facts as doctor
 from perfgate.github import propose
 from perfgate.records import GateError
@@ -17,6 +17,7 @@ USAGE_EXIT = 2
 _OWN_OPTIONS = {
     "judge": judge.main,
     "calibrate": calibrate.main,
+    "tune": tune.main,
     "side-by-side": side_by_side.main,
     "doctor": doctor.main,
 }
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, help_text in (
         ("judge", "judge saved files, no card needed"),
         ("calibrate", "measure the gate's own error rates on this card"),
+        ("tune", "search the allowed tiles on this card and propose the kernel's list"),
         ("side-by-side", "the rules of other gates and ours on recorded launches"),
         ("doctor", "check that this machine is a good runner"),
     ):
