@@ -113,10 +113,12 @@ def _steps(
 
 @triton.jit
 def _unscale(acc, a_half_ptr, b_half_ptr, rows, cols):
-    """Undo the scaling of A's rows and B's columns, by each half in turn, so that nothing overflows on the way."""
-    a_half = tl.load(a_half_ptr + rows)[:, None]
-    b_half = tl.load(b_half_ptr + cols)[None, :]
-    return acc * a_half * b_half * a_half * b_half
+    """Undo the scaling of A's rows and B's columns; what grows comes last, so that nothing overflows on the way."""
+    a_half = tl.load(a_half_ptr + rows)
+    acc = acc * tl.minimum(a_half * a_half, 1.0)[:, None]
+    b_half = tl.load(b_half_ptr + cols)
+    acc = acc * (b_half * b_half)[None, :]
+    return acc * tl.maximum(a_half * a_half, 1.0)[:, None]
 
 
 @triton.jit
@@ -919,6 +921,8 @@ def forget_launches() -> None:
 def _signature(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None, *options: str | None) -> tuple | None:
     """What decides the launches of a call, for calls that need no check but of addresses; None for others."""
     given = (a, b) if out is None else (a, b, out)
+    if not all(option is None or type(option) is str for option in options):
+        return None
     of_each = []
     for x in given:
         if type(x) is not torch.Tensor or (device := x.get_device()) < 0 or x.layout != torch.strided or x.is_neg():
@@ -965,7 +969,8 @@ def triton_matmul(
     - tf32 (float32's default): operands rounded to nearest TF32; e = 2**-10 + K 2**-23. It is what tensor cores and
       cuBLAS with TF32 allowed compute, but unbiased, where a tensor core left to itself truncates its operands. In large
       products they are rounded to scaled FP16 (see choose_form), which is the same but for operands below 2**-27 of the
-      largest of their row of A or column of B: these are rounded by up to 2**-38 of that.
+      largest of their row of A or column of B: these are rounded by up to 2**-38 of that, and infinity times one of them
+      that is rounded to zero is NaN.
     - tf32x3: three TF32 products of operands split in two; e = 3 * 2**-22 + 3 K 2**-23.
     - bf16x3: the same with BF16; e = 3 * 2**-16 + 3 K 2**-23.
     - ieee: FP32 multiply-adds, no tensor core; e = K 2**-24.
