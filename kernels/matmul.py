@@ -921,7 +921,7 @@ def forget_launches() -> None:
 def _signature(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None, *options: str | None) -> tuple | None:
     """What decides the launches of a call, for calls that need no check but of addresses; None for others."""
     given = (a, b) if out is None else (a, b, out)
-    if not all(option is None or type(option) is str for option in options):
+    if not all(type(option) in {str, int, type(None)} for option in options):  # others may have no hash
         return None
     of_each = []
     for x in given:
