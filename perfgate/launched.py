@@ -72,10 +72,21 @@ def _watched() -> Iterator[list[tuple[Any, object]]]:
     launch, again = JITFunction.run, CompiledKernel.__getitem__
 
     def run(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> object:  # noqa: ANN401 - Triton's
-        kernel = launch(self, *args, grid=grid, warmup=warmup, **kwargs)
+        asked: list[Sequence[int]] = []
+
+        def noted(bound: Mapping[str, object]) -> Sequence[int]:
+            """Asked once, by Triton: a wrapper may keep what its grid was asked with, for launches to come."""
+            asked[:] = [grid(bound)]
+            return asked[0]
+
+        kernel = launch(self, *args, grid=noted if callable(grid) else grid, warmup=warmup, **kwargs)
         if kernel is not None:
-            bound = {**dict(zip(self.arg_names, args, strict=False)), **kwargs}
-            seen.append((kernel, _whole(grid(bound) if callable(grid) else grid)))
+            if not callable(grid):
+                asked = [grid]
+            elif not asked:  # a warm-up asks for no grid
+                named = {**dict(zip(self.arg_names, args, strict=False)), **kwargs}
+                noted({name: named[name] for name in self.arg_names if name in named})
+            seen.append((kernel, _whole(asked[0])))
         return kernel
 
     def run_again(self: Any, grid: Any) -> object:  # noqa: ANN401 - Triton's

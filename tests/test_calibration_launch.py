@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from perf_tests import cases
-from perf_tests import test_calibration as launched
+from perf_tests import test_calibration as calibration
 from perfgate.calibration import AGAIN, KNOBS_FILE, NOTHING_ADDED, SIZES
 from perfgate.correctness import WrongResultError
+from perfgate.launched import Launched
 from perfgate.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,18 +27,16 @@ class Kernel:
     """A kernel file: computes the product, and moves the device's clock as its extra work does."""
 
     def __init__(
-        self, device: Device, *, curve: Callable[[int], float] = lambda _: 0.0, wrong_from: int = 2**31
+        self, device: Device, name: str, *, curve: Callable[[int], float] = lambda _: 0.0, wrong_from: int = 2**31
     ) -> None:
         self.SLOWDOWN = 0
         self.launches: list[int] = []
-        self.matmul_kernel = SimpleNamespace(
-            best_config=SimpleNamespace(kwargs={"BLOCK_M": 64}, num_warps=4, num_stages=3)
-        )
-        self._device, self._curve, self._wrong_from = device, curve, wrong_from
+        self._device, self._name, self._curve, self._wrong_from = device, name, curve, wrong_from
 
     def triton_matmul(self, a: torch.Tensor, b: torch.Tensor, *, out: torch.Tensor, precision: str) -> torch.Tensor:
         assert precision == "tf32"
         self.launches.append(self.SLOWDOWN)
+        self._device.ran.append(self._name)
         self._device.clock_s += self._device.kernel_s * (1 + self._curve(self.SLOWDOWN))
         torch.matmul(a, b, out=out)
         if self.launches[-1] >= self._wrong_from:
@@ -54,6 +52,7 @@ class Device:
         self.clock_s = 0.0
         self.unheld = 0
         self.rounds = 0
+        self.ran: list[str] = []
         self.recorded: dict[str, Any] = {}
 
     def prepare(self) -> None:
@@ -81,14 +80,14 @@ class Device:
         self.recorded = recorded
 
 
-def run(*, kernel_s: float = 1e-3, **slowed: Any) -> tuple[Device, Kernel]:
+def run(device: Device | None = None, *, kernel_s: float = 1e-3, **slowed: Any) -> tuple[Device, Kernel]:
     """One launch of the case; ``slowed`` says how the slowed kernel behaves."""
-    device = Device(kernel_s)
-    slow = Kernel(device, **({"curve": lambda extra: extra * 1e-5} | slowed))
-    parts: dict[str, Any] = {"kernel": Kernel(device), "again": Kernel(device), "slowed": slow}
+    device = device or Device(kernel_s)
+    slow = Kernel(device, "slowed", **({"curve": lambda extra: extra * 1e-5} | slowed))
+    parts: dict[str, Any] = {"kernel": Kernel(device, "kernel"), "again": Kernel(device, "again"), "slowed": slow}
     parts |= {"stopwatch": device, "monitor": device, "gpu_benchmark": device, "record_samples": device.record}
     settings = Settings(root=Path(), rounds=6, fewest_rounds=3, warmup_rounds=1)
-    launched.test_calibration(case=CASE, device="cpu", gate_settings=settings, seed=1, **parts)
+    calibration.test_calibration(case=CASE, device="cpu", gate_settings=settings, seed=1, **parts)
     return device, slow
 
 
@@ -103,6 +102,18 @@ def test_a_launch_holds_the_kernel_twice_the_slowed_one_with_nothing_added_and_e
     assert set(device.recorded["arms"]) == {AGAIN, NOTHING_ADDED, "control", *SIZES}
     assert {len(samples) for samples in device.recorded["arms"].values()} == {6}
     assert slowdowns(device) == {size: pytest.approx(wanted, rel=0.1) for size, wanted in SIZES.items()}
+
+
+def test_the_configuration_kept_is_that_of_the_kernel_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(1e-3)
+
+    def launched_by(call: Callable[[], object]) -> Launched:
+        call()
+        return Launched(code="its own", config={device.ran[-1]: {"num_warps": 4}})
+
+    monkeypatch.setattr(calibration, "launched_by", launched_by)
+    run(device)
+    assert device.recorded["config"] == {"kernel": {"num_warps": 4}}
 
 
 def test_the_first_launch_searches_and_every_later_one_does_the_same_work(

@@ -145,7 +145,7 @@ def test_a_case_that_does_not_fit_the_card_present_says_what_it_needs_and_what_i
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (case.device_bytes, 0))
     require_room(case)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (case.device_bytes - 1, 0))
-    with pytest.raises(GateError, match=r"k7_small_k: needs 15\.0 GB of device memory, 15\.0 GB are free"):
+    with pytest.raises(GateError, match=r"k7_small_k: needs 15\.1 GB of device memory, 15\.1 GB are free"):
         require_room(case)
 
 

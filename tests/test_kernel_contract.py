@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from kernel_support import DEVICE, FLOATS, assert_within_bound, surrounded, use_config
+from kernel_support import DEVICE, FLOATS, KERNELS, assert_within_bound, forced, integers, launched, surrounded
 
-from kernels import matmul
 from kernels.matmul import ModelNew, triton_matmul
 
 PRECISIONS = ("tf32", "tf32x3", "bf16x3", "ieee")
@@ -22,12 +21,10 @@ def product(
     return c
 
 
-@pytest.fixture(params=range(4), ids=["wide", "store", "tall", "small"])
-def each_config(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(matmul, "choose_config", matmul.choose_config)
-    use_config(request.param)
-    yield
-    matmul.matmul_kernel.cache.clear()
+@pytest.fixture(params=range(4), ids=["store", "square", "tall", "small"])
+def each_config(request: pytest.FixtureRequest) -> Iterator[None]:
+    with forced(config=request.param, form="tf32", splits=1):
+        yield
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -51,13 +48,14 @@ def test_every_config_gives_the_right_product(m: int, n: int, k: int) -> None:
 
 @pytest.mark.usefixtures("each_config")
 def test_every_config_covers_all_tiles_when_groups_are_cut_short() -> None:
-    product(surrounded(1100, 3, seed=1), surrounded(3, 270, seed=2))
+    product(surrounded(1100, 3, seed=1), surrounded(3, 130, seed=2))
 
 
 @pytest.mark.parametrize("k", [16385, 20481])
 def test_a_sum_so_long_that_it_is_added_in_parts_misses_no_term(k: int) -> None:
-    a, b = (torch.randint(-2, 3, shape, device=DEVICE).float() for shape in ((3, k), (k, 5)))
-    assert torch.equal(triton_matmul(a, b), a @ b)
+    a, b = integers(3, k, seed=1), integers(k, 5, seed=2)
+    with forced(splits=1):
+        assert torch.equal(triton_matmul(a, b), a @ b)
 
 
 @pytest.mark.parametrize("transpose_a", [False, True])
@@ -81,13 +79,15 @@ def test_leading_dimensions_of_a_are_kept(lead: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("order", [(1, 0, 2, 3, 4), (2, 1, 0, 3, 4), (3, 2, 1, 0, 4), (0, 2, 1, 3, 4)])
 def test_leading_dimensions_that_no_single_stride_spans_are_looped_over(order: tuple[int, ...]) -> None:
-    product(surrounded(2, 3, 4, 5, 17).permute(order), surrounded(17, 9))
+    with launched() as seen:
+        product(surrounded(2, 3, 4, 5, 17).permute(order), surrounded(17, 9))
+    assert len(seen) > 1
 
 
 def test_leading_dimensions_that_merge_take_one_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     grids = record_grids(monkeypatch)
     triton_matmul(torch.ones(2, 3, 4, 5, 16, device=DEVICE), torch.ones(16, 8, device=DEVICE))
-    assert grids == [(2,)]
+    assert grids == [("matmul_kernel", 2)]
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -101,28 +101,34 @@ def test_batches_may_be_transposed_expanded_or_of_one() -> None:
     product(surrounded(1, 5, 17), surrounded(1, 17, 6))
 
 
-def record_grids(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """Replace the kernel's launch by a note of the grid it would have had with 64 by 64 tiles."""
-    grids: list[tuple[int, ...]] = []
+def record_grids(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Replace every launch by a note of the kernel and the grid that it would have had with 64 by 64 tiles."""
+    grids: list[tuple[str, int]] = []
 
-    def run(*_args: object, grid: Callable[[dict[str, int]], tuple[int, ...]], **_options: object) -> None:
-        grids.append(grid({"BLOCK_M": 64, "BLOCK_N": 64}))
+    def stand_in(name: str) -> Callable[..., None]:
+        def run(*_args: object, grid: Callable[[dict[str, int]], tuple[int]], **_options: object) -> None:
+            grids.append((name, *grid({"BLOCK_M": 64, "BLOCK_N": 64})))
 
-    monkeypatch.setattr(matmul.matmul_kernel, "run", run)
+        return run
+
+    for name, kernel in KERNELS.items():
+        monkeypatch.setattr(kernel, "run", stand_in(name))
     return grids
 
 
 def test_a_batch_of_more_than_65535_lies_on_the_grid_axis_that_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     grids = record_grids(monkeypatch)
-    triton_matmul(torch.ones(70_000, 1, 1, device=DEVICE), torch.ones(70_000, 1, 1, device=DEVICE))
-    assert grids == [(70_000,)]
+    for n in (1, 2):
+        triton_matmul(torch.ones(70_000, 2, 1, device=DEVICE), torch.ones(70_000, 1, n, device=DEVICE))
+    assert grids == [("vector_kernel", 70_000), ("matmul_kernel", 70_000)]
 
 
-def test_more_tiles_than_a_grid_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("m", "n", "tiles"), [(2**37, 2, 2**31), (2**33, 1, 2**31)])
+def test_more_tiles_than_a_grid_holds_are_refused(m: int, n: int, tiles: int, monkeypatch: pytest.MonkeyPatch) -> None:
     record_grids(monkeypatch)
-    a = torch.empty(2**37, 1, device="meta")
-    with pytest.raises(ValueError, match=r"a grid holds 2\*\*31 - 1 tiles, .* needs 2147483648"):
-        triton_matmul(a, torch.empty(1, 1, device="meta"))
+    a, b = torch.empty(m, 1, device="meta"), torch.empty(1, n, device="meta")
+    with forced(form="tf32"), pytest.raises(ValueError, match=rf"a grid holds 2\*\*31 - 1 tiles, .* needs {tiles}"):
+        triton_matmul(a, b)
 
 
 @pytest.mark.parametrize("shapes", [((0, 4), (4, 5)), ((3, 4), (4, 0)), ((0, 2, 3), (0, 3, 4)), ((2, 0, 4), (4, 5))])
@@ -200,6 +206,8 @@ def ones(*shape: int, dtype: torch.dtype = torch.float32, device: str = DEVICE) 
         (ones(2, 2).to_sparse(), ones(2, 2), {}, r"a must be a plain strided tensor, got layout torch\.sparse_coo"),
         (ones(2, 2), torch.zeros(2, 2, dtype=torch.complex64).conj().imag, {}, r"b must be .* negative bit True"),
         (ones(2, 2).requires_grad_(), ones(2, 2), {}, "a requires grad, but this matmul is forward only"),
+        (ones(2, 2), ones(2, 2), {"a_triangle": "left"}, r"a_triangle must be None, 'upper' or 'lower', got 'left'"),
+        (ones(2, 2), ones(2, 2), {"b_triangle": ""}, r"b_triangle must be None, 'upper' or 'lower', got ''"),
         (ones(2, 2), ones(2, 2), {"precision": "fp32"}, r"must be one of \(None, 'tf32', .*\), got 'fp32'"),
         (*[ones(2, 2, dtype=torch.float16)] * 2, {"precision": "tf32"}, r"torch\.float16 must be one of \(None,\)"),
         (ones(2, 3), ones(3, 4), {"out": ones(4, 2)}, r"out must have .* \(\(2, 4\), .*, got \(\(4, 2\)"),

@@ -1,4 +1,4 @@
-"""The hash of what a call launched, and the folder that it is compiled into.
+"""What a call launched, as a configuration by kernel and as one hash, and the folder that it is compiled into.
 
 Triton compiles for sm_89 in a process of its own, without TRITON_INTERPRET, which this one may have set.
 """
@@ -10,17 +10,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from triton import knobs
-from triton.runtime.jit import JITFunction
 
-from perfgate.launched import cache_folder, code_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from perfgate.launched import cache_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,7 +46,7 @@ import torch, triton
 from triton import knobs
 from triton.runtime.jit import JITFunction
 from perfgate.compile_only import compile_only
-from perfgate.launched import cache_folder, code_of
+from perfgate.launched import cache_folder, code_of, launched_by
 from perfgate.occupancy import architecture
 from perfgate.settings import load_kernel
 
@@ -92,6 +87,7 @@ with compile_only(architecture("sm_89")):
     result["add, copy"] = code_of(lambda: (launch(plain)(), launch(plain, "copy")()))
     result["copy, add"] = code_of(lambda: (launch(plain, "copy")(), launch(plain)()))
     result["add twice"] = code_of(lambda: (launch(plain)(), launch(plain)()))
+    result["config"] = dict(launched_by(lambda: (launch(plain)(), launch(plain, "tuned")(), launch(plain, "copy", block=512)())).config)
     result["nothing"] = code_of(lambda: torch.empty(3, device="meta").fill_(1))
     result["put back"] = JITFunction.run is before
 
@@ -144,6 +140,17 @@ def test_another_number_instruction_tile_warp_grid_or_launch_is_other_code(found
     assert found[change] != found["plain"]
 
 
+def test_the_configuration_of_every_launch_is_told_by_kernel_and_a_second_one_is_numbered(
+    found: dict[str, Any],
+) -> None:
+    usual = {"num_warps": 4, "num_stages": 3}
+    assert found["config"] == {
+        "add": {"BLOCK": 256, **usual},
+        "add#2": {"BLOCK": 256, **usual},
+        "copy": {"BLOCK": 512, **usual},
+    }
+
+
 def test_the_order_of_launches_is_part_of_what_was_launched(found: dict[str, Any]) -> None:
     assert found["add, copy"] != found["copy, add"]
 
@@ -167,76 +174,6 @@ def test_the_other_side_is_compiled_into_a_folder_of_its_own(found: dict[str, An
 def test_afterwards_the_users_folder_is_back(found: dict[str, Any]) -> None:
     assert found["folder restored"]
     assert len(found["in the user's folder at the end"]) == len(found["in the user's folder"]) + 2
-
-
-# What takes no compiler to see.
-
-
-def fake(ptx: str, *, name: str = "add", **metadata: int) -> SimpleNamespace:
-    facts = {"num_warps": 4, "num_ctas": 1, "shared": 0, **metadata}
-    return SimpleNamespace(name=name, metadata=SimpleNamespace(**facts), asm={"ptx": ptx})
-
-
-@pytest.fixture
-def launching(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """The hash of one launch that gives a certain compiled kernel."""
-
-    def code(kernel: SimpleNamespace | None, grid: object = (1,)) -> str:
-        monkeypatch.setattr(JITFunction, "run", lambda _self, *_a, **_k: kernel)
-        function = SimpleNamespace(arg_names=["x", "n"])
-        return code_of(lambda: JITFunction.run(function, 1, 8, grid=grid, warmup=False, BLOCK=2))
-
-    return code
-
-
-PTX = """
-.version 8.7
-.target sm_89
-.visible .entry add(.param .u64 x) // the kernel
-{
-.loc 1 7 0
-$L__func_begin0:
-  mov.u32 %r1, %tid.x; // kernels/matmul.py:7
-  ret;
-}
-.file 1 "/home/me/kernels/matmul.py"
-.section .debug_info { .b32 12 }
-"""
-
-
-def test_debug_information_and_comments_are_no_code(launching: Callable[..., str]) -> None:
-    moved = PTX.replace("/home/me/kernels", "/tmp/other").replace(".loc 1 7 0", ".loc 2 31 4").replace(":7", ":31")  # noqa: S108 - no file
-    assert moved != PTX
-    assert launching(fake(moved)) == launching(fake(PTX))
-    assert launching(fake(PTX.replace("%tid.x", "%ctaid.x"))) != launching(fake(PTX))
-    assert launching(fake(PTX.replace("sm_89", "sm_90"))) != launching(fake(PTX))
-
-
-@pytest.mark.parametrize("change", [{"num_warps": 8}, {"num_ctas": 2}, {"shared": 16}, {"name": "copy"}])
-def test_the_launch_itself_is_part_of_the_hash(launching: Callable[..., str], change: dict[str, Any]) -> None:
-    assert launching(fake(PTX, **change)) != launching(fake(PTX))
-
-
-def test_a_grid_is_the_same_as_numbers_or_as_a_function_of_all_arguments(launching: Callable[..., str]) -> None:
-    assert launching(fake(PTX), lambda chosen: (chosen["n"] // chosen["BLOCK"],)) == launching(fake(PTX), (4,))
-    assert launching(fake(PTX), [4]) == launching(fake(PTX), (4,))
-    assert launching(fake(PTX), (5,)) != launching(fake(PTX), (4,))
-
-
-def test_a_launch_that_a_hook_refused_is_none(launching: Callable[..., str]) -> None:
-    assert launching(None) == ""
-
-
-def test_a_call_that_fails_leaves_triton_as_it_was() -> None:
-    before = JITFunction.run
-
-    def fail() -> None:
-        assert JITFunction.run is not before
-        raise LookupError("the wrapper's own")
-
-    with pytest.raises(LookupError, match="own"):
-        code_of(fail)
-    assert JITFunction.run is before
 
 
 def test_the_folder_is_put_back_after_an_error() -> None:

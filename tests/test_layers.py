@@ -44,6 +44,10 @@ ORDER = [
     "peers",
     "side_by_side_report",
     "side_by_side",
+    "tune_pruning",
+    "tune_choice",
+    "tune_document",
+    "tune_report",
 ]
 """Each imports only what stands before it."""
 MEASURING = [
@@ -71,6 +75,11 @@ MEASURING = [
     "throughput",
     "calibration_launches",
     "calibrate",
+    "tune_pool",
+    "tune_compiling",
+    "tune_worker",
+    "tune_measuring",
+    "tune",
     "gate",
     "update",
 ]
