@@ -1,9 +1,10 @@
 """A slowed copy of the kernel file: real extra work inside the kernel, as much as a number says, and the same result.
 
-Owns where the work goes in. The copy repeats ``acc = acc * 1 + -0.0`` before the result is rounded and stored; one
-and minus zero are arguments of the launch, so the compiler cannot know that nothing changes. The copy's global
-``SLOWDOWN`` says how often, in sixty-fourths of a repetition, and is read at every launch: one compiled kernel has
-every speed. At 0 it is the kernel and a loop that never runs.
+Owns where the work goes in: into every kernel that computes the sums of a product. It repeats ``acc = acc * 1 + -0.0``
+before the sums are rounded and stored; one and minus zero are arguments of the launch, so the compiler cannot know that
+nothing changes. The copy's global ``SLOWDOWN`` says how often, in sixty-fourths of a repetition, and is read at every
+launch: one compiled kernel has every speed, and a launch that is kept to be repeated is kept for its speed alone. At 0
+it is the kernel and a loop that never runs. What brings operands into another form, or adds parts, is as it was.
 """
 
 from __future__ import annotations
@@ -26,21 +27,37 @@ SHARES = 64
 # x * 1 + -0.0 is x to the last bit for every x but NaN, which stays NaN; + 0.0 would turn -0.0 into 0.0.
 _NEUTRAL = (1.0, -0.0)
 
-_BEFORE_ROUNDING = "    if CAPABILITY == 0 and c_ptr.dtype.element_ty == tl.bfloat16:"
-_REPETITIONS = f"EXTRA // {SHARES} + (pid % {SHARES} < EXTRA % {SHARES}).to(tl.int32)"
-_INSERTIONS: tuple[tuple[str, str], ...] = (
-    # Otherwise 1 and multiples of 16 would each compile a kernel of their own.
-    ('do_not_specialize=["BATCH"', 'do_not_specialize=["EXTRA", "BATCH"'),
-    ("LONG_K: tl.constexpr,\n", "LONG_K: tl.constexpr,\n    EXTRA, EXTRA_FACTOR, EXTRA_TERM,\n"),
-    (
-        _BEFORE_ROUNDING,
-        f"    for _ in range({_REPETITIONS}):\n        acc = acc * EXTRA_FACTOR + EXTRA_TERM\n{_BEFORE_ROUNDING}",
-    ),
-    (
-        "matmul_kernel.run(a_and_on, b, out_and_on, *rest, ",
-        "matmul_kernel.run(a_and_on, b, out_and_on, *rest, EXTRA=SLOWDOWN, EXTRA_FACTOR={}, EXTRA_TERM={}, ",
-    ),
+_SCALES_UNDONE = '    if PRECISION == "scaled":\n        acc = _unscale('
+_NAMES = "EXTRA, EXTRA_FACTOR, EXTRA_TERM"
+_WORK = f"""\
+    for _ in range(EXTRA // {SHARES} + (tl.program_id(0) % {SHARES} < EXTRA % {SHARES}).to(tl.int32)):
+        acc = acc * EXTRA_FACTOR + EXTRA_TERM
+"""
+_INSERTIONS: tuple[tuple[str, str, int], ...] = (
+    # Where, what stands there then, and at how many places. First the arguments of the four kernels that compute a
+    # result; otherwise 1 and multiples of 16 would each compile a kernel of their own.
+    ('(do_not_specialize=["', '(do_not_specialize=["EXTRA", "', 4),
+    ("LONG_K: tl.constexpr,\n", f"LONG_K: tl.constexpr,\n    {_NAMES},\n", 3),
+    ("EVEN_K, LONG_K,\n", f"EVEN_K, LONG_K, {_NAMES},\n", 2),
+    ("A_TURNED: tl.constexpr, B_TURNED: ", f"{_NAMES}, A_TURNED: tl.constexpr, B_TURNED: ", 1),
+    ("CONTIGUOUS: tl.constexpr,", f"CONTIGUOUS: tl.constexpr, {_NAMES},", 1),
+    # Then the work of matmul_kernel and split_kernel in one, of hopper_kernel, and of vector_kernel.
+    (_SCALES_UNDONE, _WORK + _SCALES_UNDONE, 2),
+    ("    y = _round_to(tl.sum(acc, ", f"{_WORK}    y = _round_to(tl.sum(acc, ", 1),
+    # A launch that is kept has the work that it was kept with.
+    ("_signature(a, b, out, precision, ", "_signature(a, b, out, SLOWDOWN, precision, ", 1),
+    ("warmup=a.is_meta, **options)", "warmup=a.is_meta, **options, **_extra_work(kernel))", 1),
 )
+_APPENDED = """
+
+SLOWDOWN = 0
+
+
+def _extra_work(kernel):
+    if "EXTRA" not in kernel.arg_names:
+        return {{}}
+    return {{"EXTRA": SLOWDOWN, "EXTRA_FACTOR": {factor}, "EXTRA_TERM": {term}}}
+"""
 
 
 def slowed_source(source: str, *, factor: float = _NEUTRAL[0], term: float = _NEUTRAL[1]) -> str:
@@ -52,17 +69,17 @@ def slowed_source(source: str, *, factor: float = _NEUTRAL[0], term: float = _NE
         term: What it adds.
 
     Raises:
-        GateError: ``slowed-no-anchor`` where the file does not have the lines that the work goes between.
+        GateError: ``slowed-no-anchor`` where the file does not have the lines that the work goes between, as often as known.
     """
-    for anchor, replacement in _INSERTIONS:
-        if (found := source.count(anchor)) != 1:
+    for anchor, replacement, times in _INSERTIONS:
+        if (found := source.count(anchor)) != times:
             raise GateError(
                 "slowed-no-anchor",
-                f"The kernel file has {anchor.strip()!r} {found} times, expected once, as extra work for the calibration "
-                "goes in there; the kernel has changed, so mend perf_tests/slowed.py.",
+                f"The kernel file has {anchor.strip()!r} {found} times, expected {times}, as extra work for the "
+                "calibration goes in there; the kernel has changed, so mend perf_tests/slowed.py.",
             )
-        source = source.replace(anchor, replacement.format(factor, term) if "{}" in replacement else replacement)
-    return f"{source}\n\nSLOWDOWN = 0\n"
+        source = source.replace(anchor, replacement)
+    return source + _APPENDED.format(factor=factor, term=term)
 
 
 def load_slowed(kernel_file: Path, scratch: Path) -> ModuleType:
