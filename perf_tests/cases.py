@@ -222,9 +222,9 @@ def operands(case: Case, *, device: str, seed: int) -> tuple[torch.Tensor, torch
 def call(module: ModuleType, case: Case, a: torch.Tensor, b: torch.Tensor) -> Callable[..., torch.Tensor]:
     """The kernel under test, bound to its operands; call it with ``out=`` or without."""
     options: dict[str, Any] = {} if case.precision == "native" else {"precision": case.precision}
-    told = ("a_triangle", "b_triangle")
-    if case.id in TRIANGLES and told[0] in inspect.signature(module.triton_matmul).parameters:  # older kernels have none
-        options |= dict.fromkeys(told, TRIANGLES[case.id])
+    if case.id in TRIANGLES:
+        known = inspect.signature(module.triton_matmul).parameters  # an older kernel's, too
+        options |= {told: TRIANGLES[case.id] for told in ("a_triangle", "b_triangle") if told in known}
 
     def run(**out: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = module.triton_matmul(a, b, **out, **options)
