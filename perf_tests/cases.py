@@ -153,6 +153,8 @@ EDGE_CASES: tuple[Case, ...] = (
     matmul_case("edge_one", (1, 1), (1, 1)),
     matmul_case("edge_row_vector", (1, 100), (100, 77)),
     matmul_case("edge_column_vector", (77, 100), (100, 1)),
+    matmul_case("edge_vector_long", (5, 2500), (2500, 1)),
+    matmul_case("edge_vector_parts", (5, 9000), (9000, 1)),
     matmul_case("edge_outer_product", (65, 1), (1, 129)),
     matmul_case("edge_zero_rows", (0, 33), (33, 17)),
     matmul_case("edge_zero_columns", (33, 17), (17, 0)),
