@@ -570,6 +570,7 @@ def choose_form(m: int, n: int, k: int, batch: int, *, shared_b: bool, work: flo
     Returns:
         "scaled": rounded and scaled to FP16 beforehand; "tf32": rounded in the kernel.
     """
+    # Nine tenths of a 4090's peaks; for Hopper, numbers with which the rule agrees with times on an H100.
     rate, scaled_rate, bandwidth, passes_s = 75e12, 150e12, 1e12, 12e-6
     if _is_hopper(capability):
         rate, scaled_rate, bandwidth = 50e12, 600e12, 2.8e12
