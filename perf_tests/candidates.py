@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 KERNEL = "matmul_kernel"
 """The kernel that is tuned; a case that launches others is left alone."""
+_RULES = {"matmul_kernel": "choose_config", "hopper_kernel": "choose_hopper_config"}
+"""What of the kernel file chooses each kernel's config."""
 STARTING_TILE = {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32, "num_warps": 4, "num_stages": 3}
 """What the kernel began with; it stays a valid candidate whatever else is found."""
 
-_WARPS, _STAGES, _GROUPS, _SPLITS = (2, 4, 8), (2, 3, 4, 5), (8, 1), tuple(2**i for i in range(9))
+_WARPS, _STAGES, _GROUPS = (2, 4, 8), (2, 3, 4, 5), (8, 1)
 _EDGES = {4: (32, 64, 128, 256), 2: (16, 32, 64, 128, 256)}
 _DEPTHS = {4: (16, 32, 64), 2: (16, 32, 64, 128)}
 """Tile sizes allowed along M and N, and along K, by bytes of an operand's element."""
-_MOST_ACCUMULATORS, _LEAST_OUTPUTS, _PADDING, _LEAST_STEPS, _TILES_ENOUGH = 128, 256, 2.0, 4, 2
+_MOST_ACCUMULATORS, _LEAST_OUTPUTS, _PADDING = 128, 256, 2.0
 _MULTIPLY_ADDS, _L2_BYTES, _STORE_BOUND_K = {4: 128, 2: 256}, 16, 160
 """A multiprocessor of Ada a clock: multiply-adds by bytes of an element, bytes from L2; and up to which K stores last longer."""
 _SPILLS = "accumulators alone take over 128 registers a thread: it would spill"
@@ -37,7 +39,6 @@ _THIN = "fewer than 256 outputs a warp: operands are loaded for too little arith
 _PADDED = "at least twice the padding of the tile that fits best"
 _EMPTY = "more stages than steps along K: buffers that stay empty"
 _UNGROUPED = "one row or column of tiles: grouping rows changes nothing"
-_SPLIT = "K split in more parts than it takes to fill the card, or in parts of under 4 steps"
 _UNUSUAL, _ALIKE = 0.03, 0.1
 """What an estimate grows by for each step off the rules of thumb, and for each candidate of the same tile before it."""
 
@@ -54,11 +55,10 @@ class Candidate:
 
     @property
     def id(self) -> str:
-        """Short and unambiguous: ``128x128x32 w4 s3 g8``; ``k4`` where K is split in four."""
+        """Short and unambiguous: ``128x128x32 w4 s3 g8``."""
         meta = dict(self.meta)
         tile = "x".join(str(meta.pop(f"BLOCK_{x}", "?")) for x in "MNK")
         words = [tile, f"w{self.num_warps}", f"s{self.num_stages}", f"g{meta.pop('GROUP_M', 1)}"]
-        words += [f"k{split}"] if (split := meta.pop("SPLIT_K", 1)) != 1 else []
         return " ".join([*words, *(f"{key}={value}" for key, value in meta.items())])
 
     @property
@@ -112,12 +112,11 @@ class _Tile(NamedTuple):
     n: int
     k: int
     group: int
-    split: int
     warps: int
     stages: int
 
 
-def space(module: ModuleType, problem: Problem, *, arch: Architecture, limit: int) -> Space:
+def space(module: ModuleType, problem: Problem, *, arch: Architecture, limit: int, kernel: str = KERNEL) -> Space:
     """The allowed configurations of a product, less those that its numbers rule out, at most ``limit`` of them.
 
     Args:
@@ -125,14 +124,15 @@ def space(module: ModuleType, problem: Problem, *, arch: Architecture, limit: in
         problem: What the tuned kernel is given.
         arch: Limits of the card that it is for.
         limit: How many to compile; the kept ones count and are there even beyond it.
+        kernel: Whose configs.
     """
-    configs = getattr(module, KERNEL).configs
+    configs = getattr(module, kernel).configs
     values = _values(configs, problem.size)
     allowed = [
-        candidate({**dict(zip(values, chosen, strict=True)), "num_warps": warps, "num_stages": stages})
+        candidate({**dict(zip(values, chosen, strict=True)), "num_warps": warps, "num_stages": stages}, kernel)
         for *chosen, warps, stages in product(*values.values(), _WARPS, _STAGES)
     ]
-    present = [candidate({**c.kwargs, "num_warps": c.num_warps, "num_stages": c.num_stages}) for c in configs]
+    present = [candidate({**c.kwargs, "num_warps": c.num_warps, "num_stages": c.num_stages}, kernel) for c in configs]
     start = next(one for one in (*present, *allowed) if STARTING_TILE.items() <= one.config.items())
     kept = {one.id: one for one in (start, *present)}
     left_out: dict[str, int] = {}
@@ -154,7 +154,7 @@ def space(module: ModuleType, problem: Problem, *, arch: Architecture, limit: in
 
 @contextmanager
 def forced(module: ModuleType, one: Candidate) -> Iterator[Forced]:
-    """Within it, every launch of the tuned kernel runs this configuration."""
+    """Within it, every launch of the candidate's kernel runs this configuration."""
     import triton
 
     config = triton.Config(dict(one.meta), num_warps=one.num_warps, num_stages=one.num_stages)
@@ -164,23 +164,23 @@ def forced(module: ModuleType, one: Candidate) -> Iterator[Forced]:
         found.asked += 1
         return config
 
-    with _ruled(module, rule):
+    with _ruled(module, one.kernel, rule):
         yield found
 
 
 @contextmanager
-def watched(module: ModuleType, case: Case) -> Iterator[list[tuple[Candidate, Problem]]]:
-    """Within it, what the kernel's own rule chooses is noted, and for what; empty where the tuned kernel is not launched."""
-    own: Callable[..., Any] = module.choose_config
+def watched(module: ModuleType, case: Case, *, kernel: str = KERNEL) -> Iterator[list[tuple[Candidate, Problem]]]:
+    """Within it, what the kernel's own rule chooses is noted, and for what; empty where that kernel is not launched."""
+    own: Callable[..., Any] = getattr(module, _RULES[kernel])
     found: list[tuple[Candidate, Problem]] = []
 
     def rule(configs: object, named: Mapping[str, Any]) -> object:
         chosen = own(configs, named)
         config = {**chosen.kwargs, "num_warps": chosen.num_warps, "num_stages": chosen.num_stages}
-        found.append((candidate(config), problem(case, named)))
+        found.append((candidate(config, kernel), problem(case, named)))
         return chosen
 
-    with _ruled(module, rule):
+    with _ruled(module, kernel, rule):
         yield found
 
 
@@ -190,7 +190,8 @@ def problem(case: Case, named: Mapping[str, Any]) -> Problem:
 
     a, b = case.shapes
     batched = len(b) > 2  # noqa: PLR2004 - a matrix
-    operand = next((value for value in named.values() if hasattr(value, "element_size")), None)
+    tensors = (getattr(value, "base", value) for value in named.values())  # of a descriptor, its tensor
+    operand = next((tensor for tensor in tensors if hasattr(tensor, "element_size")), None)
     parts = named.get("SPLITS", 1)
     return Problem(
         m=named.get("M", a[-2] if batched else math.prod(a[:-1])),
@@ -202,35 +203,35 @@ def problem(case: Case, named: Mapping[str, Any]) -> Problem:
 
 
 @contextmanager
-def _ruled(module: ModuleType, rule: Callable[..., object]) -> Iterator[None]:
+def _ruled(module: ModuleType, kernel: str, rule: Callable[..., object]) -> Iterator[None]:
     """Within it, this rule chooses the config; neither side sees what was chosen or prepared under the other."""
-    kernel: Any = module  # whose rule is replaced for a while
-    own = kernel.choose_config
-    kernel.choose_config = rule
-    _forget(kernel)
+    name = _RULES[kernel]
+    own = getattr(module, name)
+    setattr(module, name, rule)
+    _forget(module, kernel)
     try:
         yield
     finally:
-        kernel.choose_config = own
-        _forget(kernel)
+        setattr(module, name, own)
+        _forget(module, kernel)
 
 
-def _forget(kernel: Any) -> None:  # noqa: ANN401 - the kernel file's module
-    getattr(kernel, KERNEL).cache.clear()
-    if hasattr(kernel, "forget_launches"):
-        kernel.forget_launches()
+def _forget(module: ModuleType, kernel: str) -> None:
+    getattr(module, kernel).cache.clear()
+    if hasattr(module, "forget_launches"):
+        module.forget_launches()
 
 
 def _values(configs: list[Any], size: int) -> dict[str, tuple[int, ...]]:
     """Allowed values of every argument that the kernel's configs have; of one not known here, those in use."""
     edges, depths = _EDGES[size], _DEPTHS[size]
-    known = {"BLOCK_M": edges, "BLOCK_N": edges, "BLOCK_K": depths, "GROUP_M": _GROUPS, "SPLIT_K": _SPLITS}
+    known = {"BLOCK_M": edges, "BLOCK_N": edges, "BLOCK_K": depths, "GROUP_M": _GROUPS}
     return {key: known.get(key) or tuple(sorted({c.kwargs[key] for c in configs})) for key in configs[0].kwargs}
 
 
 def _tile(one: Candidate) -> _Tile:
     m, n, k = (one.meta[f"BLOCK_{x}"] for x in "MNK")
-    return _Tile(m, n, k, one.meta.get("GROUP_M", 1), one.meta.get("SPLIT_K", 1), one.num_warps, one.num_stages)
+    return _Tile(m, n, k, one.meta.get("GROUP_M", 1), one.num_warps, one.num_stages)
 
 
 def _padding(problem: Problem, *blocks: int) -> float:
@@ -241,11 +242,9 @@ def _padding(problem: Problem, *blocks: int) -> float:
 def _objection(problem: Problem, tile: _Tile, *, arch: Architecture, least_padding: float) -> str:
     """Why a configuration is not worth compiling; empty where nothing speaks against it."""
     outputs = tile.m * tile.n
-    tiles = -(-problem.m // tile.m) * -(-problem.n // tile.n) * problem.batch
-    steps = -(-problem.k // (tile.k * tile.split))
+    steps = -(-problem.k // tile.k)
     buffers = (tile.stages - 1) * (tile.m + tile.n) * tile.k * problem.size  # the least that any compiler allocates
     one_line = problem.m <= tile.m or problem.n <= tile.n
-    full_without = tiles * tile.split // 2 >= _TILES_ENOUGH * arch.multiprocessors
     objections = (
         (_SPILLS, outputs > _MOST_ACCUMULATORS * 32 * tile.warps),
         (_BUFFERS, buffers > arch.shared_per_block),
@@ -253,7 +252,6 @@ def _objection(problem: Problem, tile: _Tile, *, arch: Architecture, least_paddi
         (_PADDED, _padding(problem, tile.m, tile.n, tile.k) >= _PADDING * least_padding),
         (_EMPTY, tile.stages > steps + 1),
         (_UNGROUPED, tile.group > 1 and one_line),
-        (_SPLIT, tile.split > 1 and (full_without or steps < _LEAST_STEPS)),
     )
     return next((why for why, applies in objections if applies), "")
 
@@ -262,16 +260,15 @@ def _estimate(problem: Problem, tile: _Tile, *, arch: Architecture) -> float:
     """About how many clocks a configuration takes, and a little for each step off the rules of thumb. For ranking only.
 
     The busiest multiprocessor's tiles, each as long as its arithmetic or its reads from L2 take on Ada, whichever is
-    longer; parts of a split K are written and read once more. Thumb: 4 warps, 8 from 32768 outputs on, three stages,
+    longer. Thumb: 4 warps, 8 from 32768 outputs on, three stages,
     128 bytes along K; and where storing C takes longer than computing it, one step along K, row-major order, and a second
     block that computes while the first one stores.
     """
-    tiles = -(-problem.m // tile.m) * -(-problem.n // tile.n) * problem.batch * tile.split
-    depth = -(-problem.k // (tile.split * tile.k)) * tile.k
+    tiles = -(-problem.m // tile.m) * -(-problem.n // tile.n) * problem.batch
+    depth = -(-problem.k // tile.k) * tile.k
     arithmetic = tile.m * tile.n * depth / _MULTIPLY_ADDS[problem.size]
     reads = (tile.m + tile.n) * depth * problem.size / _L2_BYTES
-    parts = tile.m * tile.n * 8 / _L2_BYTES if tile.split > 1 else 0
-    clocks = -(-tiles // arch.multiprocessors) * (max(arithmetic, reads) + parts)
+    clocks = -(-tiles // arch.multiprocessors) * max(arithmetic, reads)
     stores = problem.k <= _STORE_BOUND_K
     buffers = (tile.stages - 1) * (tile.m + tile.n) * tile.k * problem.size
     off = [

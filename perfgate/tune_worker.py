@@ -113,7 +113,8 @@ def measure(bench: Bench, case: Case, plan: Mapping[str, Any], *, seed: int, say
     Args:
         bench: With what.
         case: Which case.
-        plan: ``candidates`` (config by id) and ``keep``: how many to go down to in a first pass; 0 times all alike.
+        plan: ``candidates`` (config by id), ``keep``: how many to go down to in a first pass; 0 times all alike; and
+            ``kernel`` where they are another kernel's than the tuned one's.
         seed: Of the operands and of the order.
         say: Takes each step.
     """
@@ -124,12 +125,13 @@ def measure(bench: Bench, case: Case, plan: Mapping[str, Any], *, seed: int, say
         say("case-failed", case=case.id, why=error.text)
         return
     monitor = bench.monitor()
+    of_kernel = {"kernel": plan["kernel"]} if "kernel" in plan else {}
     with ExitStack() as stack:
         launches: dict[str, Callable[[], object]] = {}
         for number, (name, config) in enumerate(plan["candidates"].items()):
             say("checking", case=case.id, id=name)
             module = bench.load(number)
-            asked = stack.enter_context(bench.candidates.forced(module, bench.candidates.candidate(config)))
+            asked = stack.enter_context(bench.candidates.forced(module, bench.candidates.candidate(config, **of_kernel)))
             launch = workload.launch(module)
             why, wrong = _trouble(workload, launch)
             if not why and not asked.asked:

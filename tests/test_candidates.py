@@ -52,10 +52,10 @@ def space(file: File, case: Any = LARGE, *, limit: int = 10_000) -> candidates.S
 
 def test_a_candidate_has_a_name_that_tells_it_from_every_other() -> None:
     one = candidates.candidate({**tile(128, 64), "num_warps": 4, "num_stages": 3})
-    split = candidates.candidate({**tile(128, 64, SPLIT_K=4, ODD=7), "num_warps": 4, "num_stages": 3})
-    assert (one.id, split.id) == ("128x64x32 w4 s3 g8", "128x64x32 w4 s3 g8 k4 ODD=7")
-    assert candidates.candidate(split.config) == split
-    found = space(File(tile(64, 256, SPLIT_K=1)), BY_ID["k6_large_k"]).candidates
+    odd = candidates.candidate({**tile(128, 64, ODD=7), "num_warps": 4, "num_stages": 3})
+    assert (one.id, odd.id) == ("128x64x32 w4 s3 g8", "128x64x32 w4 s3 g8 ODD=7")
+    assert candidates.candidate(odd.config) == odd
+    found = space(File(tile(64, 256)), BY_ID["k6_large_k"]).candidates
     assert len({one.id for one in found}) == len(found) > 500
 
 
@@ -85,17 +85,6 @@ def test_arguments_are_those_of_the_kernels_own_configs() -> None:
     assert {key for one in space(File(tile(64, 256))).candidates for key in one.meta} == set(tile(1, 1))
     odd = space(File(tile(64, 256, FLAVOUR=3), tile(64, 64, FLAVOUR=5)))
     assert {one.meta["FLAVOUR"] for one in odd.candidates} == {3, 5}
-
-
-def test_k_is_split_where_tiles_alone_do_not_fill_the_card_and_not_beyond() -> None:
-    few = space(File(tile(64, 256, SPLIT_K=1)), BY_ID["k6_large_k"])
-    parts = {one.meta["SPLIT_K"] for one in few.candidates if (one.meta["BLOCK_M"], one.meta["BLOCK_N"]) == (64, 64)}
-    assert parts == {1, 2, 4, 8, 16}  # 16 tiles; 16 parts give 256 programs, two for each of 128 multiprocessors
-    short = space(File(tile(64, 256, SPLIT_K=1)), matmul_case("short", (64, 1024), (1024, 64)))
-    depths = {one.meta["BLOCK_K"] * one.meta["SPLIT_K"] for one in short.candidates if one.meta["SPLIT_K"] > 1}
-    assert max(depths) == 256  # a part has four steps or more
-    many = space(File(tile(64, 256, SPLIT_K=1)), BY_ID["k1_square"])
-    assert {one.meta["SPLIT_K"] for one in many.candidates} == {1}
 
 
 @pytest.mark.parametrize(
