@@ -131,7 +131,9 @@ def measure(bench: Bench, case: Case, plan: Mapping[str, Any], *, seed: int, say
         for number, (name, config) in enumerate(plan["candidates"].items()):
             say("checking", case=case.id, id=name)
             module = bench.load(number)
-            asked = stack.enter_context(bench.candidates.forced(module, bench.candidates.candidate(config, **of_kernel)))
+            asked = stack.enter_context(
+                bench.candidates.forced(module, bench.candidates.candidate(config, **of_kernel))
+            )
             launch = workload.launch(module)
             why, wrong = _trouble(workload, launch)
             if not why and not asked.asked:

@@ -206,7 +206,7 @@ def test_what_breaks_the_cards_context_ends_the_process_at_the_candidate_that_di
 def test_a_call_that_does_not_ask_for_the_config_is_no_measurement_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = SimpleNamespace(kwargs={"BLOCK_M": 32})
 
-    def remember(file: Any) -> None:
+    def remember(file: Any, _kernel: str) -> None:
         file.matmul_kernel.cache = {"config": prepared}
 
     monkeypatch.setattr(candidates, "_forget", remember)
