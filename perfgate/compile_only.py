@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import sys
 from dataclasses import dataclass, field
+from numbers import Integral
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from perfgate.occupancy import Architecture
 
@@ -38,12 +40,24 @@ _ASSEMBLER_LINE = re.compile(r"\b(?:fatal|error)\s*:\s*(?P<text>.+)")
 _DIRECTORY = re.compile(r"(?:/[^\s/:,;']+)+/")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How large one launch is."""
+
+    grid: int
+    """Programs, over all axes."""
+    arguments: Mapping[str, int]
+    """Integer arguments by name, without truth values and constexprs."""
+
+
 @dataclass(kw_only=True)
 class Capture:
     """What one compile-only run saw, in launch order."""
 
     kernels: list[Any] = field(default_factory=list)
     """Triton's compiled kernels; a kernel launched twice is here twice."""
+    sizes: list[Size] = field(default_factory=list)
+    """Of the launch of each of `kernels`."""
     errors: list[str] = field(default_factory=list)
     """The compiler's first meaningful line for every launch that it refused."""
 
@@ -129,6 +143,7 @@ def compile_only(arch: Architecture) -> Iterator[Capture]:
         if kernel is None:
             capture.errors.append(f"{self.__name__}: not compiled, a jit_cache_hook refused it.")
         else:
+            capture.sizes.append(_size(self, grid, args, kwargs))
             capture.kernels.append(kernel)
         return kernel
 
@@ -149,6 +164,24 @@ def compile_only(arch: Architecture) -> Iterator[Capture]:
             for owner, original in originals:
                 owner.run = original
             driver._active = before  # noqa: SLF001 - as above
+
+
+def _size(function: Any, grid: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Size:  # noqa: ANN401 - Triton's
+    """The launch as Triton would make it: a grid that is a function is asked with all of the kernel's arguments.
+
+    What that function raises passes unchanged, as it would from a launch.
+    """
+    named = {name: value for name, value in options.items() if name in function.signature.parameters}
+    bound = function.signature.bind(*args, **named)
+    bound.apply_defaults()
+    axes = grid(bound.arguments) if callable(grid) else grid
+    constexprs = {parameter.name for parameter in function.params if parameter.is_constexpr}
+    integers = {
+        name: int(value)
+        for name, value in bound.arguments.items()
+        if isinstance(value, Integral) and not isinstance(value, bool) and name not in constexprs
+    }
+    return Size(grid=math.prod(int(axis) for axis in axes), arguments=integers)
 
 
 def _run_the_one_config(self: Any, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - Triton's signature

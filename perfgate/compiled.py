@@ -1,7 +1,7 @@
 """From a call to the facts of the machine code that it would run on a card that need not be there.
 
-Owns the reading of compiled kernels: registers and stack from `cuobjdump -res-usage`, instructions from
-`cuobjdump -sass`, shared memory and configuration from Triton's metadata, occupancy from `perfgate.occupancy`.
+Owns the reading of compiled kernels: registers and stack from `cuobjdump -res-usage`, instructions and their main loop
+from `cuobjdump -sass`, shared memory and configuration from Triton's metadata, occupancy from `perfgate.occupancy`.
 Judges nothing; imports torch and triton only when it is used.
 """
 
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perfgate import sass
-from perfgate.compile_only import compile_only
+from perfgate import control_flow, sass
+from perfgate.compile_only import Size, compile_only
 from perfgate.compiled_baseline import CompiledCase
 from perfgate.occupancy import Architecture, architecture, occupancy
-from perfgate.records import GateError, KernelFacts
+from perfgate.records import GateError, KernelFacts, MainLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _USAGE = re.compile(r"^\s*Function (?P<name>\S+):\s*\n\s*(?P<values>REG:.*)$", re.MULTILINE)
 _VALUE = re.compile(r"(?P<name>[A-Z]+):(?P<value>\d+)")
@@ -33,7 +33,9 @@ class _MachineCode:
     """What the tools say of one cubin."""
 
     code_hash: str
+    normal_hash: str
     instructions: Mapping[str, int]
+    main_loop: MainLoop
     usage: Mapping[str, Mapping[str, int]]
     """By function: `REG` registers a thread, `STACK` and static `SHARED` bytes, and more."""
 
@@ -79,7 +81,9 @@ def compile_case(launch: Callable[[], object], *, contract: Mapping[str, Any], t
         launch()
     return CompiledCase(
         contract=contract,
-        kernels=tuple(_facts(kernel, arch=arch) for kernel in capture.kernels),
+        kernels=tuple(
+            _facts(kernel, size, arch=arch) for kernel, size in zip(capture.kernels, capture.sizes, strict=True)
+        ),
         error="; ".join(dict.fromkeys(capture.errors)),
     )
 
@@ -96,7 +100,7 @@ def toolchain() -> dict[str, str]:
     return {"triton": triton.__version__, "torch": torch.__version__.split("+")[0], "ptxas": _tool("ptxas").version}
 
 
-def _facts(kernel: Any, *, arch: Architecture) -> KernelFacts:  # noqa: ANN401 - Triton's CompiledKernel
+def _facts(kernel: Any, size: Size, *, arch: Architecture) -> KernelFacts:  # noqa: ANN401 - Triton's CompiledKernel
     """One compiled kernel's facts; a kernel that the card cannot hold has them too, with 0 blocks."""
     metadata = kernel.metadata
     machine = _disassemble(kernel.asm["cubin"])
@@ -109,6 +113,7 @@ def _facts(kernel: Any, *, arch: Architecture) -> KernelFacts:  # noqa: ANN401 -
         name=metadata.name,
         config=launch_config(kernel),
         code_hash=machine.code_hash,
+        normal_hash=machine.normal_hash,
         registers=usage["REG"],
         stack_bytes=usage["STACK"],
         spill_instructions=sass.spill_instructions(machine.instructions),
@@ -117,6 +122,9 @@ def _facts(kernel: Any, *, arch: Architecture) -> KernelFacts:  # noqa: ANN401 -
         limited_by=fit.limited_by,
         occupancy_percent=round(fit.warps_percent, 2),
         instructions=machine.instructions,
+        main_loop=machine.main_loop,
+        grid=size.grid,
+        arguments=size.arguments,
     )
 
 
@@ -156,12 +164,26 @@ def _disassemble(cubin: bytes) -> _MachineCode:
     if done.returncode != 0:
         reason = next(iter(done.stderr.strip().splitlines()), f"exit status {done.returncode}")
         raise GateError("no-machine-code", f"cuobjdump could not read a compiled kernel: {reason}")
-    code = sass.instructions(done.stdout)
+    functions = sass.functions(done.stdout)
+    code = tuple(text for function in functions for text in function)
     usage = {
         found["name"]: {value["name"]: int(value["value"]) for value in _VALUE.finditer(found["values"])}
         for found in _USAGE.finditer(done.stdout)
     }
-    return _MachineCode(code_hash=sass.code_hash(code), instructions=sass.count(code), usage=usage)
+    return _MachineCode(
+        code_hash=sass.code_hash(code),
+        normal_hash=sass.normal_hash(code),
+        instructions=sass.count(code),
+        main_loop=_main_loop(functions),
+        usage=usage,
+    )
+
+
+def _main_loop(functions: Sequence[Sequence[str]]) -> MainLoop:
+    loop = control_flow.main_loop(functions)
+    if not loop:
+        return {}
+    return {"instructions": sass.count(loop), "total": len(loop), "tensor_flops": sass.tensor_flops(loop)}
 
 
 def _tool(name: str) -> Any:  # noqa: ANN401 - Triton's NvidiaTool: path and version

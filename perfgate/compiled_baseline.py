@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from perfgate.records import SCHEMA, GateError, KernelFacts
+from perfgate.records import SCHEMA, GateError, KernelFacts, MainLoop
 
 _TEXTS = ("target", "triton", "torch", "ptxas", "recorded_at", "commit", "reason")
 _KEYS = frozenset({"schema", "cases", *_TEXTS})
-_COUNTS = ("registers", "stack_bytes", "spill_instructions", "shared_bytes", "blocks_per_sm")
+_COUNTS = ("registers", "stack_bytes", "spill_instructions", "shared_bytes", "blocks_per_sm", "grid")
+_HASHES = ("code_hash", "normal_hash")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -156,14 +157,14 @@ def _facts(data: object, *, where: str, path: Path) -> KernelFacts:
     checks = {
         **{name: _is_count(data[name]) for name in _COUNTS},
         **{name: isinstance(data[name], str) and bool(data[name]) for name in ("name", "limited_by")},
-        "code_hash": isinstance(data["code_hash"], str) and _HASH.fullmatch(data["code_hash"]) is not None,
+        **{name: isinstance(data[name], str) and _HASH.fullmatch(data[name]) is not None for name in _HASHES},
         "occupancy_percent": isinstance(percent, int | float)
         and not isinstance(percent, bool)
         and math.isfinite(percent),
         "config": isinstance(data["config"], dict),
-        "instructions": isinstance(data["instructions"], dict)
-        and bool(data["instructions"])
-        and all(map(_is_count, data["instructions"].values())),
+        "instructions": _are_counts(data["instructions"]),
+        "main_loop": _is_loop(data["main_loop"], within=data["instructions"]),
+        "arguments": isinstance(data["arguments"], dict) and all(map(_is_whole, data["arguments"].values())),
     }
     wrong = next((name for name, right in checks.items() if not right), None)
     if wrong is not None:
@@ -171,8 +172,33 @@ def _facts(data: object, *, where: str, path: Path) -> KernelFacts:
     return KernelFacts(**data)
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and _is_whole(value) and value >= 0
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, dict) and bool(value) and all(map(_is_count, value.values()))
+
+
+def _is_loop(value: object, *, within: Mapping[str, int]) -> bool:
+    """No loop at all, or the counts of one, which has no more of a class than the whole kernel."""
+    if value == {}:
+        return True
+    if not isinstance(value, dict) or value.keys() != MainLoop.__annotations__.keys():
+        return False
+    counts = value["instructions"]
+    return (
+        _are_counts(counts)
+        and _are_counts(within)
+        and _is_count(value["tensor_flops"])
+        and _is_count(value["total"])
+        and value["total"] == sum(counts.values())
+        and all(count <= within.get(name, 0) for name, count in counts.items())
+    )
 
 
 def _same_keys(data: Mapping[str, object], expected: frozenset[str], *, where: str, path: Path) -> None:

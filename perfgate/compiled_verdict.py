@@ -10,6 +10,8 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from perfgate import code_changes
+from perfgate.code_changes import arrow
 from perfgate.occupancy import Architecture, architecture
 from perfgate.records import KernelFacts, Status, Verdict
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from perfgate.compiled_baseline import CompiledBaseline, CompiledCase
 
 _RECORD = "`nox -s update-baselines -- --reason …`"
-_MOST_CLASSES = 4
-"""Instruction classes named in a sentence; the JSON has them all."""
 
 
 class _Found(NamedTuple):
@@ -131,22 +131,28 @@ def _compare(before: KernelFacts | None, after: KernelFacts | None, *, named: bo
     if before is None or after is None:
         return _appeared_or_gone(before, after)
     who = f"{after.name} " if named else ""
-    if _machine_code(before) == _machine_code(after):
-        return _Found(Status.SAME, "same-code", f"{who}the same machine code, {_held(after)}")
+    same = code_changes.sameness(before, after)
+    if same and _how_it_runs(before) == _how_it_runs(after):
+        other_names = ", but for the names of registers" if same == code_changes.RENAMED else ""
+        return _Found(Status.SAME, "same-code", f"{who}the same machine code{other_names}, {_held(after)}")
 
     slower = [*_spills_grew(before, after), *_tensor_cores_lost(before, after), *_blocks_lost(before, after)]
-    changes = _changes(before, after)
     if slower:
         text = "; ".join(text for _, text in slower)
-        also = [change for change in changes if change not in text]
-        context = f" (also {', '.join(also)})" if also else ""
+        context = _also(before, after, told=text)
         return _Found(Status.SLOWER, slower[0][0], f"{who}{text}{context}; if it is meant, record it with {_RECORD}")
-    if freed := _freed(before, after):
-        return _Found(Status.FASTER, "resources-freed", f"{who}{' and '.join(freed)}; to hold the gain, {_RECORD}")
-    summary = ", ".join(changes) or "the same counts in another order"
-    return _Found(
-        Status.SAME, "same-resources", f"{who}the code changed, its resources hold: {summary}; {_held(after)}"
-    )
+    if freed := " and ".join(_freed(before, after)):
+        context = _also(before, after, told=freed)
+        return _Found(Status.FASTER, "resources-freed", f"{who}{freed}{context}; to hold the gain, {_RECORD}")
+    lead = "" if same else "the code changed, its resources hold: "
+    summary = code_changes.one_line(before, after)
+    return _Found(Status.SAME, "same-resources", f"{who}{lead}{summary}; {_held(after)}")
+
+
+def _also(before: KernelFacts, after: KernelFacts, *, told: str) -> str:
+    """What else changed, in brackets."""
+    parts = [part for part in code_changes.parts(before, after) if part not in told]
+    return f" (also {'; '.join(parts)})" if parts else ""
 
 
 def _appeared_or_gone(before: KernelFacts | None, after: KernelFacts | None) -> _Found:
@@ -164,33 +170,23 @@ def _spills_grew(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str,
     more_stack = after.stack_bytes > before.stack_bytes and after.spill_instructions > 0
     if after.spill_instructions > before.spill_instructions or more_stack:
         verb = "spill more" if before.spill_instructions else "now spill"
-        counts = f"{_arrow(before.spill_instructions, after.spill_instructions)} spill instructions"
-        stack = f"stack {_arrow(before.stack_bytes, after.stack_bytes)} bytes"
-        yield "spills", f"registers {verb}: {counts}, {stack}, registers {_arrow(before.registers, after.registers)}"
+        counts = f"{arrow(before.spill_instructions, after.spill_instructions)} spill instructions"
+        stack = f"stack {arrow(before.stack_bytes, after.stack_bytes)} bytes"
+        yield "spills", f"registers {verb}: {counts}, {stack}, registers {arrow(before.registers, after.registers)}"
 
 
 def _tensor_cores_lost(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
     """The contract is the same, so products that left the tensor cores went to slower units."""
     if (count := before.instructions.get("tensor_core", 0)) and not after.instructions.get("tensor_core", 0):
-        fp32 = _arrow(before.instructions.get("fp32", 0), after.instructions.get("fp32", 0))
+        fp32 = arrow(before.instructions.get("fp32", 0), after.instructions.get("fp32", 0))
         yield "tensor-cores-lost", f"no longer uses tensor cores: {count} → 0 instructions, FP32 arithmetic {fp32}"
 
 
 def _blocks_lost(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
     """Fewer blocks to hide latency with; where larger blocks keep more warps resident, the sentence shows that."""
     if after.blocks_per_sm < before.blocks_per_sm:
-        limits = {
-            "registers": (before.registers, after.registers),
-            "shared memory": (before.shared_bytes, after.shared_bytes),
-            "warps": (before.config.get("num_warps"), after.config.get("num_warps")),
-        }
-        limiters = [
-            f"{name} {_arrow(*limits[name])}{' bytes' if name == 'shared memory' else ''}" if name in limits else name
-            for name in after.limited_by.split(" and ")
-        ]
         share = f"{before.occupancy_percent:.1f} → {after.occupancy_percent:.1f} % of the warps"
-        blocks = f"{before.blocks_per_sm} → {after.blocks_per_sm} blocks an SM"
-        yield "blocks-lost", f"{blocks}: {' and '.join(limiters)} ({share})"
+        yield "blocks-lost", f"{code_changes.blocks_an_sm(before, after)} ({share})"
 
 
 def _freed(before: KernelFacts, after: KernelFacts) -> list[str]:
@@ -199,40 +195,20 @@ def _freed(before: KernelFacts, after: KernelFacts) -> list[str]:
     if before.spill_instructions and not after.spill_instructions:
         gains.append(f"no longer spills ({before.spill_instructions} → 0 spill instructions)")
     if after.blocks_per_sm > before.blocks_per_sm and after.config == before.config:
-        gains.append(f"{before.blocks_per_sm} → {after.blocks_per_sm} blocks an SM")
+        gains.append(code_changes.blocks_an_sm(before, after))
     return gains
 
 
-def _changes(before: KernelFacts, after: KernelFacts) -> list[str]:
-    """What differs, in words: configuration, resources, then the instruction classes that moved most."""
-    keys = sorted(before.config.keys() | after.config.keys())
-    pairs = [
-        *((key, before.config.get(key), after.config.get(key)) for key in keys),
-        ("registers", before.registers, after.registers),
-        ("shared bytes", before.shared_bytes, after.shared_bytes),
-        ("blocks an SM", before.blocks_per_sm, after.blocks_per_sm),
-        ("instructions", sum(before.instructions.values()), sum(after.instructions.values())),
-    ]
-    classes = before.instructions.keys() | after.instructions.keys()
-    moved = {name: (before.instructions.get(name, 0), after.instructions.get(name, 0)) for name in classes}
-    largest = sorted(moved, key=lambda name: (-abs(moved[name][1] - moved[name][0]), name))[:_MOST_CLASSES]
-    pairs += [(name, *moved[name]) for name in largest]
-    return [f"{name} {_arrow(old, new)}" for name, old, new in pairs if old != new]
-
-
-def _machine_code(facts: KernelFacts) -> tuple[object, ...]:
-    """What decides how a kernel runs; equal for both sides, there is nothing to judge."""
-    return (facts.code_hash, facts.registers, facts.stack_bytes, facts.shared_bytes, facts.blocks_per_sm)
+def _how_it_runs(facts: KernelFacts) -> tuple[object, ...]:
+    """What decides, beside the instructions, how a kernel runs; equal with them, there is nothing to judge."""
+    resources = (facts.registers, facts.stack_bytes, facts.shared_bytes, facts.blocks_per_sm)
+    return (*resources, facts.grid, dict(facts.arguments))
 
 
 def _held(facts: KernelFacts) -> str:
     blocks = f"{facts.blocks_per_sm} block{'s' if facts.blocks_per_sm != 1 else ''} an SM"
     spills = f"{facts.spill_instructions} spill instructions" if facts.spill_instructions else "no spills"
     return f"{facts.registers} registers, {spills}, {blocks}"
-
-
-def _arrow(before: object, after: object) -> str:
-    return f"{before} → {after}"
 
 
 def pairs(

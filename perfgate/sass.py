@@ -1,4 +1,4 @@
-"""Reads machine code: the text of `cuobjdump -sass` to instructions, a hash of them, and counts by class.
+"""Reads machine code: the text of `cuobjdump -sass` to instructions, hashes of them, counts by class, and FLOP.
 
 Pure: the standard library and the gate's own records; runs no tool. What the classes are is data, in `CLASSES` and
 `BY_WIDTH`. An opcode that the tables do not know counts as `other`, so that no instruction is lost from the sum.
@@ -26,11 +26,11 @@ CLASSES: Mapping[str, frozenset[str]] = {
     "special_function": frozenset({"MUFU"}),
     "integer": frozenset(
         {"BMSK", "BREV", "FLO", "IABS", "IADD", "IADD3", "IADD32I", "IDP", "IDP4A", "IMAD", "IMNMX", "IMUL", "ISCADD"}
-        | {"LEA", "POPC", "SGXT", "SHF", "SHL", "SHR", "VABSDIFF", "VIADD", "VIADDMNMX", "VIMNMX"}
+        | {"LEA", "POPC", "SGXT", "SHF", "SHL", "SHR", "VABSDIFF", "VIADD", "VIADDMNMX", "VIMNMX", "VIMNMX3"}
     ),
     "logic": frozenset(
         {"CSETP", "DSETP", "FSETP", "HSETP2", "ISETP", "LOP", "LOP3", "LOP32I", "P2R", "PLOP3", "PSETP", "R2P"}
-        | {"VOTE", "MATCH"}
+        | {"VOTE", "VOTEU", "MATCH"}
     ),
     "move": frozenset({"CS2R", "MOV", "MOV32I", "MOVM", "PRMT", "R2UR", "REDUX", "S2R", "S2UR", "SEL", "SHFL"}),
     "constant_load": frozenset({"LDC"}),
@@ -70,10 +70,15 @@ _LINE = re.compile(r"^\s*/\*(?P<address>[0-9a-f]{4,})\*/\s+(?P<text>[^;]+?)\s*;"
 _FUNCTION = re.compile(r"^\s*Function : ")
 _TARGET = re.compile(r"\b0x[0-9a-f]+\b")
 _PREDICATE = re.compile(r"^@!?U?P\w+\s+")
+_NAME = re.compile(r"\b(U?[RP])\d+\b")
+_SHAPE = re.compile(r"\.(?:(16|8)(8)(\d+)|(\d+)x(\d+)x(\d+))(?=\.|$)")
+"""Of a tensor-core instruction, M N K: run together where a warp multiplies (`1688`, `16816`), with x (`64x256x16`)."""
+_WARPS_TOGETHER = 4
+"""Warps that issue one `…GMMA` together (a warpgroup); each does its share of the shape."""
 
 
-def instructions(dump: str) -> tuple[str, ...]:
-    """The instructions in `dump`, free of addresses, encodings, scheduling bits, names and paths.
+def functions(dump: str) -> tuple[tuple[str, ...], ...]:
+    """The instructions in `dump` by function, free of addresses, encodings, scheduling bits, names and paths.
 
     Branch targets become `L` and the index of the instruction they lead to within its function, so the text says the
     same thing wherever the code was loaded. The padding after the last instruction is dropped.
@@ -84,16 +89,16 @@ def instructions(dump: str) -> tuple[str, ...]:
     Raises:
         GateError: `no-machine-code`, no instruction was found.
     """
-    functions: list[list[tuple[int, str]]] = []
+    found: list[list[tuple[int, str]]] = []
     for line in dump.splitlines():
         if _FUNCTION.match(line):
-            functions.append([])
-        elif found := _LINE.match(line):
-            if not functions:
-                functions.append([])
-            functions[-1].append((int(found["address"], 16), " ".join(found["text"].split())))
-    code = tuple(text for function in functions for text in _relocated(function))
-    if not code:
+            found.append([])
+        elif instruction := _LINE.match(line):
+            if not found:
+                found.append([])
+            found[-1].append((int(instruction["address"], 16), " ".join(instruction["text"].split())))
+    code = tuple(tuple(_relocated(function)) for function in found if function)
+    if not any(code):
         raise GateError("no-machine-code", "The disassembly holds no instruction: is the file a cubin of this target?")
     return code
 
@@ -101,6 +106,15 @@ def instructions(dump: str) -> tuple[str, ...]:
 def code_hash(code: Iterable[str]) -> str:
     """SHA-256 (hex) of the instructions; equal hashes mean the same machine code."""
     return hashlib.sha256("\n".join(code).encode()).hexdigest()
+
+
+def normal_hash(code: Iterable[str]) -> str:
+    """SHA-256 (hex) of the instructions without the numbers of registers and predicates.
+
+    Equal hashes mean the same operations, widths, constants and branches in the same order; only which registers they
+    name may differ. `RZ`, `PT` and `URZ` are values rather than names and stay, as does the hint `.reuse`.
+    """
+    return code_hash(_NAME.sub(r"\1", instruction) for instruction in code)
 
 
 def opcode(instruction: str) -> str:
@@ -126,9 +140,30 @@ def count(code: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(map(classify, code)).items()))
 
 
+def tensor_flops(code: Iterable[str]) -> int:
+    """FLOP that one warp does on the tensor cores in `code`, every instruction run once: 2 M N K of each one's shape.
+
+    Shapes are PTX's (ISA manual, `mma` and `wgmma`). A sparse product counts as the dense one it stands for.
+
+    Raises:
+        GateError: `unknown-instruction`, a tensor-core instruction whose shape cannot be read.
+    """
+    return sum(_flops(opcode(instruction)) for instruction in code if classify(instruction) == "tensor_core")
+
+
 def spill_instructions(counts: Mapping[str, int]) -> int:
     """Loads from and stores to local memory among `counts`."""
     return sum(counts.get(name, 0) for name in SPILLS)
+
+
+def _flops(operation: str) -> int:
+    """FLOP a warp of one tensor-core operation."""
+    found = _SHAPE.search(operation)
+    if found is None:
+        text = f"The machine code has {operation}, whose shape this gate cannot read: teach perfgate/sass.py its form."
+        raise GateError("unknown-instruction", text)
+    m, n, k = (int(size) for size in found.groups() if size is not None)
+    return 2 * m * n * k // (_WARPS_TOGETHER if operation.split(".", 1)[0].endswith("GMMA") else 1)
 
 
 def _relocated(function: Sequence[tuple[int, str]]) -> list[str]:

@@ -20,6 +20,7 @@ FACTS = KernelFacts(
     name="matmul_kernel",
     config={"BLOCK_M": 64, "EVEN_K": True, "PRECISION": "tf32", "num_warps": 4, "num_stages": 3},
     code_hash="a" * 64,
+    normal_hash="c" * 64,
     registers=118,
     stack_bytes=0,
     spill_instructions=0,
@@ -28,7 +29,11 @@ FACTS = KernelFacts(
     limited_by="shared memory",
     occupancy_percent=25.0,
     instructions={"integer": 457, "tensor_core": 128},
+    main_loop={"instructions": {"integer": 40, "tensor_core": 64}, "total": 104, "tensor_flops": 262144},
+    grid=1024,
+    arguments={"M": 4096, "stride_am": -4096},
 )
+LOOPLESS = replace(FACTS, main_loop={}, arguments={})
 BASELINE = CompiledBaseline(
     target="sm_89",
     versions={"triton": "3.8.0", "torch": "2.14.1", "ptxas": "12.9"},
@@ -37,7 +42,7 @@ BASELINE = CompiledBaseline(
     reason="first recording",
     cases={
         "k7": CompiledCase(contract={"shapes": [[8, 4], [4, 8]], "precision": "tf32"}, kernels=(FACTS, FACTS)),
-        "k1": CompiledCase(contract={"shapes": [[8, 8], [8, 8]]}, kernels=(FACTS,)),
+        "k1": CompiledCase(contract={"shapes": [[8, 8], [8, 8]]}, kernels=(FACTS, LOOPLESS)),
     },
 )
 
@@ -160,6 +165,24 @@ REFUSED = [
     ("malformed-baseline", "'config'", spoil(lambda data: kernel(data).update(config=[]))),
     ("malformed-baseline", "'instructions'", spoil(lambda data: kernel(data).update(instructions={}))),
     ("malformed-baseline", "'instructions'", spoil(lambda data: kernel(data).update(instructions={"integer": "1"}))),
+    ("malformed-baseline", "lacks 'main_loop'", spoil(lambda data: kernel(data).pop("main_loop"))),
+    ("malformed-baseline", "'normal_hash'", spoil(lambda data: kernel(data).update(normal_hash="c"))),
+    ("malformed-baseline", "'grid'", spoil(lambda data: kernel(data).update(grid=-1))),
+    ("malformed-baseline", "'grid'", spoil(lambda data: kernel(data).update(grid=[32, 32]))),
+    ("malformed-baseline", "'arguments'", spoil(lambda data: kernel(data).update(arguments=[]))),
+    ("malformed-baseline", "'arguments'", spoil(lambda data: kernel(data).update(arguments={"M": True}))),
+    ("malformed-baseline", "'arguments'", spoil(lambda data: kernel(data).update(arguments={"M": 1.0}))),
+    ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data).update(main_loop=None))),
+    ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data)["main_loop"].pop("total"))),
+    ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data)["main_loop"].update(trips=3))),
+    ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data)["main_loop"].update(total=103))),
+    ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data)["main_loop"].update(tensor_flops=-1))),
+    (
+        "malformed-baseline",
+        "'main_loop'",
+        spoil(lambda data: kernel(data)["main_loop"].update(instructions={}, total=0)),
+    ),
+    ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data)["instructions"].update(tensor_core=63))),
 ]
 
 

@@ -58,7 +58,8 @@ class Compiler:
 def _facts(name: str, config: dict[str, Any]) -> KernelFacts:
     counts = {"registers": 9, "stack_bytes": 0, "spill_instructions": 0, "shared_bytes": 0, "blocks_per_sm": 1}
     named: dict[str, Any] = {"name": name, "config": config, "code_hash": "0", "limited_by": "warps", **counts}
-    return KernelFacts(**named, instructions={}, occupancy_percent=8.0)
+    launched: dict[str, Any] = {"normal_hash": "0", "main_loop": {}, "grid": 1, "arguments": {}}
+    return KernelFacts(**named, **launched, instructions={}, occupancy_percent=8.0)
 
 
 @pytest.fixture
