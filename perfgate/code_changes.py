@@ -18,6 +18,7 @@ SAME = "same code"
 RENAMED = "same but for the names of registers"
 REORDERED = "the same counts in another order"
 
+_ABSENT = "–"
 _MOST_IN_LOOP, _MOST_ELSEWHERE = 4, 2
 """Classes that the one-line form names; the form of several lines has them all."""
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -152,22 +153,26 @@ def _launch(before: KernelFacts, after: KernelFacts) -> Iterator[str]:
 def _entries(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
-            yield f"{key} {arrow(before.get(key), after.get(key))}"
+            yield f"{key} {arrow(before.get(key, _ABSENT), after.get(key, _ABSENT))}"
 
 
 def _mixes(before: KernelFacts, after: KernelFacts) -> Iterator[_Mix]:
-    """How the instructions of the main loop moved, and those elsewhere; a part that did not move is left out."""
+    """How the instructions of the main loop moved, and those elsewhere; a part that did not move is left out.
+
+    Where one side has no main loop there is nothing to compare a trip with: all the code is.
+    """
     loops = [facts.main_loop.get("instructions", {}) for facts in (before, after)]
-    totals = [facts.main_loop.get("total", 0) for facts in (before, after)]
     flops = [facts.main_loop.get("tensor_flops", 0) for facts in (before, after)]
-    if not all(totals) and any(totals):
-        note = f" of {totals[1]} instructions is new" if totals[1] else f" of {totals[0]} instructions is gone"
-        yield _Mix("main loop", note, ())
+    if not all(loops):
+        if any(loops):
+            note = f" of {sum(loops[1].values())} instructions is new" if loops[1] else " is gone"
+            yield _Mix("main loop", note, ())
         yield from _mix("all code", "", _moved(before.instructions, after.instructions))
         return
-    scaled = all(flops) and flops[0] != flops[1]
-    note = f", a trip of {arrow(*flops)} FLOP a warp, for the same work" if scaled else ""
-    yield from _mix("main loop", note, _moved(*loops, scale=flops[0] / flops[1] if scaled else 1))
+    work = flops[1] / flops[0] if all(flops) else 1
+    moved = _moved(*loops, scale=1 / work)
+    note = f" with {work:.3g}× the tensor-core work a trip" if work != 1 else ""
+    yield from _mix("main loop", f"{note}, for as much work" if note and moved else note, moved)
     outside = [_without(facts.instructions, loop) for facts, loop in zip((before, after), loops, strict=True)]
     yield from _mix("elsewhere", "", _moved(*outside))
 
