@@ -105,17 +105,17 @@ def lines(before: KernelFacts, after: KernelFacts) -> tuple[str, ...]:
 
 def blocks_an_sm(before: KernelFacts, after: KernelFacts) -> str:
     """Resident blocks, and the resource that holds them down: now where they are fewer, before where they are more."""
+    warps = [facts.config.get("num_warps") for facts in (before, after)]
     limits = {
-        "registers": ("registers", before.registers, after.registers, ""),
-        "shared memory": ("shared memory", before.shared_bytes, after.shared_bytes, " bytes"),
-        "warps": ("warps", before.config.get("num_warps"), after.config.get("num_warps"), ""),
+        "registers": f"registers {arrow(before.registers, after.registers)}"
+        + (f" at {arrow(*warps)} warps" if warps[0] != warps[1] else ""),
+        "shared memory": f"shared memory {arrow(before.shared_bytes, after.shared_bytes)} bytes",
+        "warps": f"warps {arrow(*warps)}",
     }
     fewer = after.blocks_per_sm < before.blocks_per_sm
     scarce = (after if fewer else before).limited_by.split(" and ")
-    said = [
-        f"{limits[name][0]} {arrow(*limits[name][1:3])}{limits[name][3]}" if name in limits else name for name in scarce
-    ]
-    return f"{arrow(before.blocks_per_sm, after.blocks_per_sm)} blocks an SM: {' and '.join(said)}"
+    said = " and ".join(limits.get(name, name) for name in scarce)
+    return f"{arrow(before.blocks_per_sm, after.blocks_per_sm)} blocks an SM: {said}"
 
 
 def arrow(before: object, after: object) -> str:

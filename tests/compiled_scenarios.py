@@ -36,6 +36,12 @@ def copy(x, y, n, BLOCK: tl.constexpr, EVEN: tl.constexpr):
 
 
 @triton.jit
+def fill(x, scale, flag, count, stride, BLOCK: tl.constexpr, offset=7):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + offset + i * stride, scale, mask=flag & (i < count))
+
+
+@triton.jit
 def undefined_name(x):
     tl.store(x, no_such_thing)
 
@@ -120,6 +126,19 @@ result["assembler"] = refusal(lambda: k.bad_assembly[(1,)](meta(1).int()))
 both = compiled.compile_case(lambda: (k.undefined_name[(1,)](meta(1)), matmul(64, 64, 32)), contract={"a": 1})
 result["partly"] = [both.error, [one.name for one in both.kernels], dict(both.contract)]
 result["unknown target"] = refusal(lambda: None, target="sm_42")
+
+def fill(grid, **rest):
+    k.fill[grid](meta(64), 2.0, True, count=64, stride=1, BLOCK=32, **rest)
+
+def no_grid(_):
+    raise ZeroDivisionError("the grid's own")
+
+result["launched"] = facts(lambda: (fill((2, 3, 4)), fill([5], offset=-1), fill(lambda named: (named["count"] // named["BLOCK"], 3))))
+result["not launched"] = facts(lambda: fill((0,)))
+try:
+    facts(lambda: fill(no_grid))
+except ZeroDivisionError as error:
+    result["grid error"] = str(error)
 
 runs = []
 run = subprocess.run

@@ -90,7 +90,7 @@ ONE_LINE = {
     ),
     "a limit that did not move itself": (
         changed(config={"BLOCK_M": 128, "num_warps": 8}, blocks_per_sm=1, limited_by="registers"),
-        "2 → 1 blocks an SM: registers 118; num_warps 4 → 8",
+        "2 → 1 blocks an SM: registers 118 at 4 → 8 warps; num_warps 4 → 8",
     ),
     "spills first": (
         changed(registers=255, spill_instructions=42, stack_bytes=128),

@@ -94,6 +94,46 @@ def test_autotuning_pruned_to_one_config_and_heuristics_are_followed(found: dict
     assert odd == {**small, "EVEN": False}
 
 
+def test_a_launch_has_its_programs_and_its_integer_arguments(found: dict[str, Any]) -> None:
+    (plain,) = found["plain"]
+    assert plain["grid"] == 1
+    assert plain["arguments"] == {"M": 512, "N": 512, "K": 512, "am": 512, "ak": 1, "bk": 512, "cm": 512}
+
+    sizes = {"count": 64, "stride": 1}  # no tensor, float, truth value or constexpr
+    assert [(facts["grid"], facts["arguments"]) for facts in found["launched"]] == [
+        (24, {**sizes, "offset": 7}),
+        (5, {**sizes, "offset": -1}),
+        (6, {**sizes, "offset": 7}),
+    ]
+    assert found["not launched"][0]["grid"] == 0
+
+
+def test_the_grid_is_that_of_the_config_that_autotuning_chose(found: dict[str, Any]) -> None:
+    assert [(facts["grid"], facts["arguments"]) for (facts,) in found["tuned"]] == [
+        (4096 // 256, {"n": 4096}),
+        (8192 // 1024, {"n": 8192}),
+        (16, {"n": 4000}),
+    ]
+
+
+def test_an_error_of_the_grid_passes_as_from_a_launch(found: dict[str, Any]) -> None:
+    assert found["grid error"] == "the grid's own"
+
+
+def test_the_main_loop_does_the_tiles_work(found: dict[str, Any]) -> None:
+    for name, m, n, warps in (
+        ("plain", 64, 64, 4),
+        ("tile", 128, 64, 4),
+        ("stages", 64, 64, 4),
+        ("spilled", 128, 128, 2),
+    ):
+        (facts,) = found[name]
+        loop = facts["main_loop"]
+        assert loop["tensor_flops"] * warps == 2 * m * n * 32, name
+        assert loop["total"] == sum(loop["instructions"].values()) < sum(facts["instructions"].values())
+    assert found["two"][1]["main_loop"] == {}
+
+
 def test_a_compile_only_run_says_which_config_ran_and_leaves_no_timing_behind(found: dict[str, Any]) -> None:
     entries, best = found["remembered"]
 
