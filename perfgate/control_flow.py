@@ -87,13 +87,10 @@ def control_flow(function: Sequence[str]) -> Flow:
         following = [*way.targets, *([end] if way.falls and end < len(function) else [])]
         blocks.append(Block(start=start, end=end, successors=tuple(sorted({block_at[to] for to in following}))))
     indirect = any(way.indirect for way in ways.values())
-    entries = (
-        range(len(blocks)) if indirect else sorted({block_at[start] for start in (0, *called) if start in block_at})
-    )
-    dominators = _dominators(blocks, entries)
-    return Flow(
-        blocks=tuple(blocks), dominators=dominators, loops=_loops(blocks, function, dominators), indirect=indirect
-    )
+    entries = sorted({block_at[start] for start in (0, *called) if start in block_at})
+    dominators = _dominators(blocks, range(len(blocks)) if indirect else entries)
+    loops = _loops(blocks, function, dominators)
+    return Flow(blocks=tuple(blocks), dominators=dominators, loops=loops, indirect=indirect)
 
 
 def main_loop(functions: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -145,8 +142,6 @@ def _ways(function: Sequence[str]) -> dict[int, _Way]:
             elsewhere = behind.get(operands[0], set()) if operands else set()
             if elsewhere and index + 1 not in elsewhere:
                 found[index] = _Way(tuple(sorted(elsewhere)))
-        elif base == "WARPSYNC" and target is not None and len(operands) > 1:
-            found[index] = _Way((target,))
     return {index: _within(way, len(function)) for index, way in found.items()}
 
 
@@ -158,7 +153,7 @@ def _within(way: _Way, length: int) -> _Way:
 def _called(function: Sequence[str]) -> frozenset[int]:
     """Where subroutines of the function begin."""
     found = (_target(operands) for base, operands in map(_parts, function) if base == "CALL")
-    return frozenset(target for target in found if target is not None and target < len(function))
+    return frozenset(target for target in found if target is not None)
 
 
 def _parts(text: str) -> tuple[str, list[str]]:

@@ -41,7 +41,7 @@ CLASSES: Mapping[str, frozenset[str]] = {
     ),
     "branch": frozenset(
         {"BMOV", "BPT", "BRA", "BREAK", "BRX", "BRXU", "BSSY", "BSYNC", "CALL", "EXIT", "JMP", "JMX", "JMXU", "KILL"}
-        | {"NANOSLEEP", "RET", "RPCMOV", "WARPSYNC", "YIELD", "ELECT"}
+        | {"ENDCOLLECTIVE", "NANOSLEEP", "RET", "RPCMOV", "WARPSYNC", "YIELD", "ELECT"}
     ),
     "conversion": frozenset({"F2F", "F2FP", "F2I", "F2IP", "FRND", "I2F", "I2FP", "I2I", "I2IP"}),
 }

@@ -54,6 +54,10 @@ FLOWS = {
         code(IADD, HMMA, "@P0 BRA L1", IADD, "@P1 BRA L1", *END),
         [([1, 2, 3, 4], 1)],
     ),
+    "two ways back that part at once are one loop too": (
+        code(IADD, "@P0 BRA L4", HMMA, "BRA L1", IADD, "@P1 BRA L1", *END),
+        [([1, 2, 3, 4, 5], 1)],
+    ),
     "a part that lies behind the end of the code": (
         code(IADD, HMMA, "@P2 BRA L6", IADD, "@P0 BRA L1", "EXIT", IADD, "BRA L3", "BRA L{here}"),
         [([1, 2, 3, 4, 6, 7], 1)],
@@ -77,6 +81,10 @@ FLOWS = {
     "an exit under a uniform predicate": (code(IADD, "@!UP1 EXIT", "@P0 BRA L0", *END), [([0, 1, 2], 1)]),
     "an exit without one": (code(IADD, "EXIT", HMMA, "@P0 BRA L0", "BRA L{here}"), NONE),
     "a return under a predicate": (code(IADD, "@P1 RET.REL.NODEC R4 L0", "@P0 BRA L0", *END), [([0, 1, 2], 1)]),
+    "a return, behind which nothing is reached": (
+        code("CALL.REL.NOINC L2", "EXIT", IADD, "RET.REL.NODEC R4 L0", HMMA, "BRA L2"),
+        NONE,
+    ),
     "a uniform branch": (code(IADD, HMMA, "BRA.U UP0, L1", *END), [([1, 2], 1)]),
     "a uniform branch forwards, which may go on": (
         code(IADD, "BRA.U !UP0, L4", HMMA, "BRA L1", *END),
@@ -84,8 +92,10 @@ FLOWS = {
     ),
     "a second predicate": (code(IADD, HMMA, "@P1 BRA P0, L1", *END), [([1, 2], 1)]),
     "a branch where threads diverge": (
-        code(IADD, "BRA.DIV UR4, L5", HMMA, "@P0 BRA L1", "EXIT", "WARPSYNC.COLLECTIVE R1, L6", IADD, "BRA L2"),
-        [([1, 2, 3, 5, 6, 7], 1)],
+        code(IADD, "BRA.DIV UR6, L5", "SHFL.BFLY PT, R4, R5, 0x1, 0x1f", "@P0 BRA L1", "EXIT")
+        + code("MOV R6, 0xffffffff", "WARPSYNC.COLLECTIVE R6, L9", "SHFL.BFLY P1, R4, R5, R7, R8", "ENDCOLLECTIVE")
+        + code("BRA L3", "BRA L{here}"),
+        [([1, 2, 3, 5, 6, 7, 8, 9], 1)],
     ),
     "a branch that converges": (
         code(IADD, "BRA.CONV ~URZ, L4", "MOV R4, 0x40", "CALL.REL.NOINC L6", HMMA, "@P0 BRA L1", "RET.REL.NODEC R4 L0"),
@@ -98,6 +108,14 @@ FLOWS = {
     "a place where threads meet that lies elsewhere than they go on": (
         code("BSSY B0, L4", IADD, "BRA L6", "EXIT", HMMA, "BRA L0", "BSYNC B0", "EXIT"),
         [([0, 1, 2, 4, 5, 6], 1)],
+    ),
+    "two places where threads meet, one after another, by the same name": (
+        code("BSSY B0, L3", "@P0 BRA L2", "BSYNC B0", "@P1 BRA L0", "BSSY B0, L6", "BSYNC B0", "@P2 BRA L4", *END),
+        [([0, 1, 2, 3], 1), ([4, 5, 6], 1)],
+    ),
+    "a way into the padding behind the code": (
+        code(IADD, "@P0 BRA L9", "@P1 BRA L0", "CALL.REL.NOINC L9", *END),
+        [([0, 1, 2], 1)],
     ),
     "a call in a loop": (
         code(IADD, "CALL.REL.NOINC L5", HMMA, "@P0 BRA L0", "EXIT", IADD, "RET.REL.NODEC R10 L0"),
@@ -130,6 +148,7 @@ def test_a_branch_to_who_knows_where_leaves_only_what_is_a_loop_all_the_same(bra
     assert loops(known) == [([0, 1, 4, 5, 6, 7, 8, 9, 10], 1), ([4, 5, 6], 2)]
     assert control_flow(unknown).indirect
     assert loops(unknown) == [([4, 5, 6], 1)]
+    assert [block.successors for block in control_flow(unknown).blocks][:1] == [(1,) if branch.startswith("@") else ()]
 
 
 def test_a_block_is_dominated_by_what_every_way_to_it_passes() -> None:
