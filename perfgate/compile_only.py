@@ -105,8 +105,11 @@ class _Driver:
 
 
 @contextlib.contextmanager
-def compile_only(arch: Architecture) -> Iterator[Capture]:
+def compile_only(arch: Architecture, *, lowered_for: str = "") -> Iterator[Capture]:
     """Within it, Triton launches compile for `arch` and are captured; none runs. Restores Triton, also on an error.
+
+    `lowered_for` another architecture (`sm_89`), code is lowered for that one and assembled for `arch`, as Triton does
+    under TRITON_OVERRIDE_ARCH on a card of `arch`.
 
     Not for several threads at once: it replaces methods of Triton's classes.
 
@@ -155,7 +158,8 @@ def compile_only(arch: Architecture) -> Iterator[Capture]:
     number = int(arch.name.removeprefix("sm_"))
     with knobs.runtime.scope():
         try:
-            knobs.runtime.override_arch = f"sm{number}"  # or TRITON_OVERRIDE_ARCH compiles for another card unseen
+            lowered = (lowered_for or arch.name).removeprefix("sm_")
+            knobs.runtime.override_arch = f"sm{lowered}"  # or TRITON_OVERRIDE_ARCH compiles for another card unseen
             driver.set_active(_Driver(arch, GPUTarget("cuda", number, 32)))
             for owner, replacement in replacements:
                 owner.run = replacement

@@ -62,13 +62,16 @@ def compile_launches(launch: Callable[[], object], *, target: str = "sm_89") -> 
     return case.kernels
 
 
-def compile_case(launch: Callable[[], object], *, contract: Mapping[str, Any], target: str = "sm_89") -> CompiledCase:
+def compile_case(
+    launch: Callable[[], object], *, contract: Mapping[str, Any], target: str = "sm_89", lowered_for: str = ""
+) -> CompiledCase:
     """`compile_launches` for a case: a compiler's refusal is part of the result, beside the kernels that did compile.
 
     Args:
         launch: calls the wrapper under test.
         contract: `Case.contract()`, kept with the facts.
         target: the architecture to compile for.
+        lowered_for: another one whose code path is assembled for `target`; empty means its own.
 
     Raises:
         GateError: as `compile_launches`, apart from `does-not-compile`.
@@ -77,7 +80,7 @@ def compile_case(launch: Callable[[], object], *, contract: Mapping[str, Any], t
         arch = architecture(target)
     except KeyError as error:
         raise GateError("unknown-target", f"Cannot compile for {target}: {error.args[0]}.") from error
-    with compile_only(arch) as capture:
+    with compile_only(arch, lowered_for=lowered_for) as capture:
         launch()
     return CompiledCase(
         contract=contract,
@@ -183,7 +186,13 @@ def _main_loop(functions: Sequence[Sequence[str]]) -> MainLoop:
     loop = control_flow.main_loop(functions)
     if not loop:
         return {}
-    return {"instructions": sass.count(loop), "total": len(loop), "tensor_flops": sass.tensor_flops(loop)}
+    return {
+        "instructions": sass.count(loop),
+        "total": len(loop),
+        "tensor_flops": sass.tensor_flops(loop),
+        "tensor_unit": sass.tensor_unit(loop),
+        "shared_bytes": sass.shared_bytes(loop),
+    }
 
 
 def _tool(name: str) -> Any:  # noqa: ANN401 - Triton's NvidiaTool: path and version

@@ -145,11 +145,16 @@ def _case(data: object, *, name: str, path: Path) -> CompiledCase:
         raise _malformed(path, f"has {_kind(data['contract'])} as the contract of {where} where an object is expected")
     if not isinstance(data["kernels"], list) or not data["kernels"]:
         raise _malformed(path, f"holds no kernels for {where}")
-    kernels = tuple(_facts(facts, where=f"a kernel of {where}", path=path) for facts in data["kernels"])
+    kernels = tuple(facts_of(facts, where=f"a kernel of {where}", path=path) for facts in data["kernels"])
     return CompiledCase(contract=data["contract"], kernels=kernels)
 
 
-def _facts(data: object, *, where: str, path: Path) -> KernelFacts:
+def facts_of(data: object, *, where: str = "a kernel", path: Path = Path("facts")) -> KernelFacts:
+    """A kernel's facts from their JSON.
+
+    Raises:
+        GateError: `malformed-baseline`, naming ``path`` and what no kernel has.
+    """
     if not isinstance(data, dict):
         raise _malformed(path, f"has {_kind(data)} as {where} where an object is expected")
     _same_keys(data, frozenset(field.name for field in fields(KernelFacts)), where=where, path=path)
@@ -195,6 +200,8 @@ def _is_loop(value: object, *, within: Mapping[str, int]) -> bool:
         _are_counts(counts)
         and _are_counts(within)
         and _is_count(value["tensor_flops"])
+        and _is_count(value["shared_bytes"])
+        and isinstance(value["tensor_unit"], str)
         and _is_count(value["total"])
         and value["total"] == sum(counts.values())
         and all(count <= within.get(name, 0) for name, count in counts.items())

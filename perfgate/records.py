@@ -197,6 +197,10 @@ class MainLoop(TypedDict, total=False):
     """Their sum."""
     tensor_flops: int
     """FLOP that one warp does on the tensor cores, by the shapes of its instructions."""
+    tensor_unit: str
+    """What does them: ``mma`` or ``wgmma`` (a warp's own or a warp group's instruction) and the bits of an operand; else empty."""
+    shared_bytes: int
+    """Bytes that one warp moves to and from shared memory, operands that ``wgmma`` reads there included."""
 
 
 @dataclass(frozen=True, kw_only=True)

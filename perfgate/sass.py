@@ -151,6 +151,45 @@ def tensor_flops(code: Iterable[str]) -> int:
     return sum(_flops(opcode(instruction)) for instruction in code if classify(instruction) == "tensor_core")
 
 
+def tensor_unit(code: Iterable[str]) -> str:
+    """``mma16``, ``mma32``, ``wgmma16`` and so on by the first tensor-core instruction in `code`; empty where there is none."""
+    operation = next((opcode(text) for text in code if classify(text) == "tensor_core"), "")
+    if not operation:
+        return ""
+    return f"{'wgmma' if _is_of_group(operation) else 'mma'}{8 * _operand_bytes(operation)}"
+
+
+def shared_bytes(code: Iterable[str]) -> int:
+    """Bytes that one warp moves to and from shared memory in `code`, every instruction run once.
+
+    A thread of a plain access moves the width that the instruction names, a matrix of `ldmatrix` is 8 rows of 16 bytes,
+    and `wgmma` reads both operands there: its 64 rows of A and its columns of B, for the four warps of a group together.
+    """
+    return sum(map(_shared_bytes, code))
+
+
+def _shared_bytes(instruction: str) -> int:
+    base, *modifiers = opcode(instruction).split(".")
+    if base in {"LDSM", "STSM"}:
+        return 128 * int(modifiers[-1]) if modifiers and modifiers[-1].isdigit() else 128
+    if base in {"LDS", "STS", "LDGSTS"}:
+        return 32 * next((_BITS[modifier] for modifier in modifiers if modifier in _BITS), 32) // 8
+    if base.endswith("GMMA"):
+        m, n, k = _shape(opcode(instruction))
+        return (m + n) * k * _operand_bytes(opcode(instruction)) // _WARPS_TOGETHER
+    return 0
+
+
+def _is_of_group(operation: str) -> bool:
+    return operation.split(".", 1)[0].endswith("GMMA")
+
+
+def _operand_bytes(operation: str) -> int:
+    """Of one operand's element, by what the operation says of its numbers; FP16 and BF16 where it says nothing."""
+    sizes = {"TF32": 4, "F64": 8, "E4M3": 1, "E5M2": 1, "S8": 1, "U8": 1}
+    return next((size for name, size in sizes.items() if name in operation.split(".")), 2)
+
+
 def spill_instructions(counts: Mapping[str, int]) -> int:
     """Loads from and stores to local memory among `counts`."""
     return sum(counts.get(name, 0) for name in SPILLS)
@@ -158,12 +197,18 @@ def spill_instructions(counts: Mapping[str, int]) -> int:
 
 def _flops(operation: str) -> int:
     """FLOP a warp of one tensor-core operation."""
+    m, n, k = _shape(operation)
+    return 2 * m * n * k // (_WARPS_TOGETHER if _is_of_group(operation) else 1)
+
+
+def _shape(operation: str) -> tuple[int, int, int]:
+    """M, N and K of a tensor-core operation."""
     found = _SHAPE.search(operation)
     if found is None:
         text = f"The machine code has {operation}, whose shape this gate cannot read: teach perfgate/sass.py its form."
         raise GateError("unknown-instruction", text)
     m, n, k = (int(size) for size in found.groups() if size is not None)
-    return 2 * m * n * k // (_WARPS_TOGETHER if operation.split(".", 1)[0].endswith("GMMA") else 1)
+    return m, n, k
 
 
 def _relocated(function: Sequence[tuple[int, str]]) -> list[str]:

@@ -41,6 +41,8 @@ def test_a_loss_tells_what_the_main_loop_does_now_and_nothing_twice() -> None:
         "instructions": {"integer": 64, "tensor_core": 64, "conversion": 8},
         "total": 136,
         "tensor_flops": 262144,
+        "tensor_unit": "mma16",
+        "shared_bytes": 8192,
     }
     every = {"integer": 424, "tensor_core": 128, "global_store_128": 16, "conversion": 8}
     now = changed(
