@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SAME = "same code"
 RENAMED = "same but for the names of registers"
-REORDERED = "the same counts in another order"
+REORDERED = "the same counts, in another order or of other operands"
 
 _ABSENT = "–"
 _MOST_IN_LOOP, _MOST_ELSEWHERE = 4, 2

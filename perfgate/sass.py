@@ -112,7 +112,8 @@ def normal_hash(code: Iterable[str]) -> str:
     """SHA-256 (hex) of the instructions without the numbers of registers and predicates.
 
     Equal hashes mean the same operations, widths, constants and branches in the same order; only which registers they
-    name may differ. `RZ`, `PT` and `URZ` are values rather than names and stay, as does the hint `.reuse`.
+    name may differ, and with that which result goes into which instruction: so this is of use only beside an equal
+    number of registers. `RZ`, `PT` and `URZ` are values rather than names and stay, as does the hint `.reuse`.
     """
     return code_hash(_NAME.sub(r"\1", instruction) for instruction in code)
 
