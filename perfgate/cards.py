@@ -21,16 +21,23 @@ class Card:
     dram_bytes_per_s: float
     flops_per_s: Mapping[str, float]
     """By arithmetic unit: ``tf32``, ``fp16``, ``bf16``, ``fp32``."""
+    l2_bytes: int
+    architecture: str
+    """Whose limits `occupancy` states, such as ``sm_89``."""
 
 
 CARDS: Mapping[str, Card] = {
     "nvidia-geforce-rtx-4090": Card(
         dram_bytes_per_s=1008e9,
         flops_per_s={"tf32": 82.6e12, "fp16": 165.2e12, "bf16": 165.2e12, "fp32": 82.6e12},
+        l2_bytes=72 * 1024**2,
+        architecture="sm_89",
     ),
     "nvidia-h100-80gb-hbm3": Card(
         dram_bytes_per_s=3350e9,
         flops_per_s={"tf32": 494.7e12, "fp16": 989.4e12, "bf16": 989.4e12, "fp32": 66.9e12},
+        l2_bytes=50 * 1024**2,
+        architecture="sm_90",
     ),
 }
 
