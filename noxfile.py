@@ -101,6 +101,12 @@ def side_by_side(session: nox.Session) -> None:
 
 
 @nox.session
+def history(session: nox.Session) -> None:
+    """Every case over the commits that changed its baselines: times, drift, machine code; needs no card."""
+    perfgate(session, "history", *session.posargs)
+
+
+@nox.session
 def doctor(session: nox.Session) -> None:
     """Is this machine a good runner: one line a check, with the remedy."""
     install(session, "doctor")

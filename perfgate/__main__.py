@@ -1,4 +1,4 @@
-"""``python -m perfgate``: run, judge, update-baselines, calibrate, tune, side-by-side, brief, doctor. Parses options once, joins the stages, exits by the contract."""
+"""``python -m perfgate``: run, judge, update-baselines, calibrate, tune, side-by-side, brief, history, doctor. Parses options once, joins the stages, exits by the contract."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from perfgate import brief, calibrate, gate, judge, settings, side_by_side, tune, update
+from perfgate import brief, calibrate, gate, history, judge, settings, side_by_side, tune, update
 from perfgate.doctor import facts as doctor
 from perfgate.github import propose
 from perfgate.records import GateError
@@ -20,6 +20,7 @@ _OWN_OPTIONS = {
     "tune": tune.main,
     "side-by-side": side_by_side.main,
     "brief": brief.main,
+    "history": history.main,
     "doctor": doctor.main,
 }
 """Commands that parse what follows them."""
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         ("tune", "search the allowed tiles on this card and propose the kernel's list"),
         ("side-by-side", "the rules of other gates and ours on recorded launches"),
         ("brief", "write down what is known of a case, for whoever makes it faster next"),
+        ("history", "every case over the commits that changed its baselines"),
         ("doctor", "check that this machine is a good runner"),
     ):
         commands.add_parser(name, help=help_text, add_help=False)

@@ -31,3 +31,22 @@ def is_changed(folder: Path, path: str) -> bool:
 def file_at(folder: Path, commit: str, path: str) -> str | None:
     """A file's text as of a commit, its path seen from ``folder``; None where that commit has none."""
     return ask(folder, "show", f"{commit}:./{path}")
+
+
+def bytes_at(folder: Path, commit: str, path: str) -> bytes | None:
+    """A file as of a commit, whatever it holds; None where that commit has none, or there is no git."""
+    try:
+        done = subprocess.run(  # noqa: S603 - git by name, our own words
+            ["git", "show", f"{commit}:./{path}"],  # noqa: S607
+            cwd=folder,
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def is_shallow(folder: Path) -> bool:
+    """Whether commits before some point are not here."""
+    return (ask(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
