@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--fail-on-drift", action="store_true", help="fail on small steps that add up, as on the default branch"
     )
+    run.add_argument("--quiet", action="store_true", help="say only what needs attention, and how it ended")
     new = commands.add_parser(
         "update-baselines", allow_abbrev=False, help="measure and store new baselines, with a reason"
     )
@@ -100,6 +101,7 @@ def main(argv: list[str]) -> int:
                 base=options.base,
                 against=options.against,
                 budget_s=options.budget,
+                quiet=options.quiet,
                 fail_on_drift=options.fail_on_drift,
                 pytest_args=tuple(rest),
             )

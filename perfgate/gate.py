@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from perfgate import building, card_lock, other_side, report, stages
+from perfgate import building, card_lock, other_side, report_text, stages, terminal
 from perfgate.compiled_baseline import read_compiled
 from perfgate.compiled_verdict import judge_compiled
 from perfgate.junit import junit
@@ -58,12 +60,11 @@ def _run(session: Session, checks: stages.TestRun, *, began_s: float) -> int:
         other_side.named(settings, request.against, session.output)
     gpu, why = session.environment["gpu"], session.environment["why"]
     if gpu:
-        print(f"perf: on {gpu}, driver {session.environment['driver']}, {_versions(session)}.")
+        _say(session, f"perf: on {gpu}, driver {session.environment['driver']}, {_versions(session)}.")
     else:
-        print(f"perf: throughput is NOT measured here: no CUDA card ({why}).")
-        print(
-            f"perf: judged here: results by Triton's interpreter, machine code for {settings.target}; {_versions(session)}."
-        )
+        _say(session, f"perf: throughput is NOT measured here: no CUDA card ({why}).")
+        judged = f"results by Triton's interpreter, machine code for {settings.target}"
+        _say(session, f"perf: judged here: {judged}; {_versions(session)}.")
     if not gpu and request.require_gpu:
         verdict = Verdict(
             case="*",
@@ -116,7 +117,7 @@ def correctness(session: Session, checks: stages.TestRun) -> tuple[Stage, tuple[
     """Check every case's result, on the card or through the interpreter; also returns the cases that were chosen."""
     request = session.request
     where = "on the card, full size" if session.environment["gpu"] else "Triton's interpreter, small shapes"
-    print(f"perf: checking results ({where}) …", flush=True)
+    _say(session, f"perf: checking results ({where}) …")
     stage = Stage(name="correctness")
     began_s = time.monotonic()
     named = tuple(case for case in session.checked if not request.cases or case in request.cases)
@@ -141,7 +142,7 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
     if not chosen:
         stage.left_out = NOTHING_CHOSEN
         return stage
-    print(f"perf: compiling {len(chosen)} cases for {settings.target} …", flush=True)
+    _say(session, f"perf: compiling {len(chosen)} cases for {settings.target} …")
     began_s = time.monotonic()
     try:
         built = building.build_apart(settings, session.output / "compiled.json", chosen)
@@ -168,8 +169,16 @@ def _finish(session: Session, done: list[Stage], *, began_s: float) -> int:
     verdicts = tuple(verdict for stage in done for verdict in stage.verdicts)
     code = exit_code(verdicts) if verdicts or not any(stage.done for stage in done) else 0
     _keep(session, done, code)
-    print(report.summary(done, partial=session.partial, code=code, total_s=time.monotonic() - began_s))
+    look = terminal.look(sys.stdout, os.environ)
+    total_s, quiet = time.monotonic() - began_s, session.request.quiet
+    print(report_text.summary(done, partial=session.partial, code=code, total_s=total_s, quiet=quiet, look=look))
     return code
+
+
+def _say(session: Session, text: str) -> None:
+    """What is being done, unless only what needs attention is wanted."""
+    if not session.request.quiet:
+        print("\n".join(terminal.look(sys.stdout, os.environ).folded(text)), flush=True)
 
 
 def _keep(session: Session, done: list[Stage], code: int) -> None:

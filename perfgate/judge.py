@@ -6,12 +6,13 @@ standard output; a usage error is one line on standard error.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate import by_card, report
+from perfgate import by_card, report, report_text, terminal
 from perfgate.baselines import merge, read_each, read_recording
 from perfgate.cards import card
 from perfgate.limits import read_limits
@@ -82,9 +83,11 @@ def main(argv: list[str]) -> int:
         verdicts = (_about_files(error),)
     if options.format == "json":
         print(report.format_json(verdicts))
+    elif options.format == "markdown":
+        print(report.format_markdown(verdicts, metrics=metrics, partial=partial))
     else:
-        show = report.format_markdown if options.format == "markdown" else report.format_text
-        print(show(verdicts, metrics=metrics, partial=partial))
+        look = terminal.look(sys.stdout, os.environ)
+        print(report_text.format_text(verdicts, metrics=metrics, partial=partial, look=look))
     return exit_code(verdicts)
 
 

@@ -1,6 +1,6 @@
 """Launches: one measurement is several worker processes, each a pytest run of its own that times every case.
 
-Owns how many run and for which cases, what is done with one that fails, and the progress line. Judges nothing: which
+Owns how many run and for which cases, what is done with one that fails, and what is said meanwhile. Judges nothing: which
 cases need more launches it is told.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from perfgate import git, stages
+from perfgate import git, progress, stages
 from perfgate.baselines import merge, read_recording, write_recording
 from perfgate.cards import card
 from perfgate.metrics import recording_metrics
@@ -22,6 +22,7 @@ from perfgate.records import GateError, Recording, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from perfgate.other_side import Side
@@ -49,6 +50,8 @@ class Plan:
     deadline_s: float = math.inf
     """On the monotonic clock; a launch that would end later is not begun, but the first always is."""
     pytest_args: Sequence[str] = ()
+    quiet: bool = False
+    """Say nothing of what is under way."""
 
 
 @dataclass(kw_only=True)
@@ -120,9 +123,9 @@ class _Run:
                     run.abandon()
                     run.process.wait()
                     return
-                self._say(last, cases if continued else ())
-                self._check_idle(run)
-                results = run.finish()
+                with self._under_way(last, cases if continued else ()):
+                    self._check_idle(run)
+                    results = run.finish()
                 self.launches += 1
                 self.tests_s += results.tests_s
                 self.longest_s = max(0.0 if continued else self.longest_s, time.monotonic() - began_s)
@@ -157,13 +160,12 @@ class _Run:
                 ahead.abandon()
                 ahead.process.wait()
 
-    def _say(self, last: int, cases: Collection[str]) -> None:
-        left = ""
-        if self.launches:
-            remaining = (last - self.launches) * self.longest_s
-            left = f", about {remaining:.0f} s left"
+    def _under_way(self, last: int, cases: Collection[str]) -> AbstractContextManager[None]:
+        """Says which launch runs, and how long it and those after it will take."""
         some = f" of the {len(cases)} undecided" if cases else ""
-        print(f"perf: measuring{some}, launch {self.launches + 1} of {last}{left} …", flush=True)
+        left_s = (last - self.launches) * self.longest_s if self.launches else None
+        text = f"perf: measuring{some}, launch {self.launches + 1} of {last}"
+        return progress.on_standard_output(quiet=self.plan.quiet).running(text, left_s=left_s)
 
     def recording(self) -> Recording:
         """All launches as one recording, less the cases that failed in any of them."""

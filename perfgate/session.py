@@ -38,6 +38,8 @@ class Request:
     """Kernel file or git ref to measure in the same launches and to compare with, in place of a baseline."""
     budget_s: float | None = None
     """Seconds from the start of the run after which no launch is begun that would end later."""
+    quiet: bool = False
+    """Say only what needs attention, and how it ended."""
     fail_on_drift: bool = False
     """Small steps that add up to too much fail, as they do on the default branch."""
     pytest_args: tuple[str, ...] = ()

@@ -194,6 +194,7 @@ def _measure(session: Session, chosen: tuple[str, ...], against: _Comparison) ->
             most_launches=max(launches, against.limits.final_launches),
             deadline_s=session.deadline_s,
             pytest_args=request.pytest_args,
+            quiet=request.quiet,
         ),
     )
 

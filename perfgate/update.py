@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from perfgate import building, card_lock, comparable, drift, gate, measuring, other_side, renewal, report, throughput
+from perfgate import (
+    building,
+    card_lock,
+    comparable,
+    drift,
+    gate,
+    measuring,
+    other_side,
+    renewal,
+    report_text,
+    throughput,
+)
 from perfgate.baselines import read_recording
 from perfgate.cards import slug
 from perfgate.compiled_baseline import CompiledBaseline, read_compiled, write_compiled
@@ -199,6 +210,6 @@ def _readable(read: Callable[[Path], _Baseline | None], path: Path) -> _Baseline
 def _show(title: str, verdicts: tuple[Verdict, ...]) -> None:
     """Old against new; the verdicts decide nothing here, since the change is meant."""
     if verdicts:
-        print(report.format_text(verdicts, title=f"{title}, old against new", brief=True))
+        print(report_text.format_text(verdicts, title=f"{title}, old against new", brief=True))
     else:
         print(f"{title}: there was no baseline before that could be compared.")

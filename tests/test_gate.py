@@ -156,6 +156,16 @@ def test_a_result_in_memory_that_the_wrapper_allocates_is_never_right_by_luck(pr
     assert "first at row 0, column 0: nan, expected" in said(done)
 
 
+def test_a_quiet_run_says_only_what_needs_attention(project: Project) -> None:
+    done = perf(project(), "--require-gpu", "--quiet")
+    assert done.returncode == 2
+    stage, sentence, *_ = done.stdout.splitlines()
+    assert stage == "throughput: NOT judged (no CUDA card)"
+    assert sentence.startswith("  INVALID no-card: --require-gpu was given")
+    assert done.stdout.splitlines()[-1] == "perf: could not compare, exit 2; judged: nothing; NOT judged: throughput"
+    assert "perf: judged here" not in done.stdout
+
+
 def test_a_card_that_is_required_and_missing_is_exit_2(project: Project) -> None:
     done = perf(project(), "--require-gpu")
     assert done.returncode == 2

@@ -15,6 +15,8 @@ PACKAGE = Path(perfgate.__file__).parent
 ORDER = [
     "records",
     "usage",
+    "terminal",
+    "progress",
     "cards",
     "runners",
     "limits",
@@ -35,6 +37,7 @@ ORDER = [
     "baselines",
     "by_card",
     "report",
+    "report_text",
     "history_record",
     "brief_work",
     "brief_counters",

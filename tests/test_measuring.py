@@ -211,3 +211,20 @@ def test_the_other_side_is_named_to_every_worker(measured: Any) -> None:
     for run in started:
         assert "--perfgate-other=/other/matmul.py" in run.args
         assert list(run.args[run.args.index("--perfgate-other-is") :][:3]) == ["--perfgate-other-is", "ref", "main"]
+
+
+def test_a_line_says_which_launch_runs_and_from_the_second_on_how_long_it_will_take(
+    measured: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured([RIGHT] * 4, launches=2, most_launches=4, undecided=lambda _recording: ["two"])
+    assert [line.split(" …")[0].split(", about")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "perf: measuring, launch 1 of 2",
+        "perf: measuring, launch 2 of 2",
+        "perf: measuring of the 1 undecided, launch 3 of 4",
+        "perf: measuring of the 1 undecided, launch 4 of 4",
+    ]
+
+
+def test_a_quiet_measurement_says_nothing(measured: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    measured([RIGHT] * 2, quiet=True)
+    assert capsys.readouterr().out == ""

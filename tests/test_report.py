@@ -9,7 +9,8 @@ import pytest
 from perfgate.cards import card
 from perfgate.metrics import Metrics, metrics
 from perfgate.records import Status, Verdict
-from perfgate.report import format_json, format_markdown, format_text, summary
+from perfgate.report import format_json, format_markdown
+from perfgate.report_text import format_text, summary
 from perfgate.session import Stage
 from perfgate.wording import change, duration, percent
 
@@ -56,7 +57,8 @@ def test_the_text_fits_80_columns_and_shows_every_number() -> None:
     text = format_text([SAME, SLOWER, INVALID], metrics={"k1_sq4096": METRICS})
     assert max(map(len, text.splitlines())) <= 80
     row = next(line for line in text.splitlines() if line.startswith("k1_sq4096 "))
-    assert row.split() == ["k1_sq4096", "SAME", "1.652", "ms", "+0.00", "%", "83.2", "122", "17%", "0.21"]
+    interval = ["-1.00", "to", "+1.00", "0.5"]
+    assert row.split() == ["k1_sq4096", "SAME", "+0.00", "%", *interval, "1.652", "ms", "17%", "0.21"]
 
 
 def test_the_worst_is_said_first_and_the_last_line_sums_up() -> None:

@@ -11,7 +11,8 @@ from recorded import CASES, FIRST_CARD, recording
 
 from perfgate.limits import Limits
 from perfgate.records import Status, exit_code
-from perfgate.report import format_json, format_text
+from perfgate.report import format_json
+from perfgate.report_text import format_text
 from perfgate.verdict import judge
 
 if TYPE_CHECKING:
