@@ -6,6 +6,7 @@ times; ``--from FILE`` judges kept times by today's model, without a card.
 
 from __future__ import annotations
 
+import gzip
 import json
 import shlex
 import sys
@@ -55,13 +56,15 @@ def _parser() -> Parser:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A study's file.
+    """A study's file, as written or packed by gzip.
 
     Raises:
         GateError: ``unreadable``, it is none of this version.
     """
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        packed = path.read_bytes()
+        text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()
+        document: dict[str, Any] = json.loads(text)
         sound = (
             document["schema"] == SCHEMA
             and document["path"] in pairs.PATHS
