@@ -26,13 +26,13 @@ def works(case: Case, kernels: Sequence[KernelFacts]) -> tuple[Product | Stream 
     for facts in kernels:
         known = _KERNELS.get(facts.name)
         try:
-            found.append(known(case, facts, bool(found)) if known else None)
+            found.append(known(case, facts) if known else None)
         except KeyError:  # a kernel of that name that takes other arguments: an older one
             found.append(None)
     return tuple(found)
 
 
-def _product(case: Case, facts: KernelFacts, warm: bool) -> Product:  # noqa: FBT001 - the table's signature
+def _product(case: Case, facts: KernelFacts) -> Product:
     config, given = facts.config, facts.arguments
     prepared = config["PRECISION"] in {"scaled", "split"}
     parts = given.get("SPLITS", 1)
@@ -51,7 +51,7 @@ def _product(case: Case, facts: KernelFacts, warm: bool) -> Product:  # noqa: FB
         operand_bytes=2 if prepared else _SIZES[case.dtype],
         result_bytes=4 if parts > 1 else _SIZES[case.dtype],
         stages=config["num_stages"],
-        warm=warm and prepared,
+        warm=prepared,
         share=share,
     )
 
@@ -64,29 +64,29 @@ def _operand_elements(case: Case, facts: KernelFacts) -> int:
     return elements[facts.arguments["R"]]
 
 
-def _prepared(case: Case, facts: KernelFacts, _warm: bool) -> Stream:  # noqa: FBT001
+def _prepared(case: Case, facts: KernelFacts) -> Stream:
     elements = _operand_elements(case, facts)
     copies = 2 if facts.config["FORM"] == "split" else 1
     return Stream(read_bytes=4.0 * elements, written_bytes=2.0 * elements * copies)
 
 
-def _magnitude(case: Case, facts: KernelFacts, _warm: bool) -> Stream:  # noqa: FBT001
+def _magnitude(case: Case, facts: KernelFacts) -> Stream:
     return Stream(read_bytes=4.0 * _operand_elements(case, facts), written_bytes=0.0)
 
 
-def _vector(case: Case, _facts: KernelFacts, _warm: bool) -> Stream:  # noqa: FBT001
+def _vector(case: Case, _facts: KernelFacts) -> Stream:
     size, (a, b) = _SIZES[case.dtype], case.shapes
     return Stream(read_bytes=float(prod(a) + prod(b)) * size, written_bytes=float(prod(a[:-1]) * b[-1]) * size)
 
 
-def _sum(case: Case, facts: KernelFacts, _warm: bool) -> Stream:  # noqa: FBT001
+def _sum(case: Case, facts: KernelFacts) -> Stream:
     outputs = facts.arguments["TOTAL"]
     return Stream(
         read_bytes=4.0 * outputs * facts.arguments["PARTS"], written_bytes=float(outputs * _SIZES[case.dtype])
     )
 
 
-_KERNELS: dict[str, Callable[[Case, KernelFacts, bool], Any]] = {
+_KERNELS: dict[str, Callable[[Case, KernelFacts], Any]] = {
     "matmul_kernel": _product,
     "split_kernel": _product,
     "hopper_kernel": _product,

@@ -133,3 +133,6 @@ MODEL_CARDS: Mapping[str, ModelCard] = {
     ),
 }
 """By code path. Where it says no source: fitted to pairs measured on an H100 on 2026-11-24 (`model-fitted-*.json`)."""
+
+CARD_OF_TARGET: Mapping[str, str] = {"sm_89": "rtx-4090", "sm_90": "native"}
+"""The card that code compiled for a target is modelled on."""

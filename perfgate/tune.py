@@ -22,6 +22,7 @@ from perfgate import (
     tune_compiling,
     tune_document,
     tune_measuring,
+    tune_ranking,
     tune_report,
 )
 from perfgate.occupancy import architecture
@@ -69,11 +70,11 @@ def run(project: settings.Settings, options: Options) -> int:
     """Compile, measure, write and propose.
 
     Returns:
-        0 when every case that runs the tuned kernel was measured, be there any; 1 when a present choice gave a wrong result; 2 when
+        0 when every case that runs the tuned kernel was measured, be there any, or ranked by the model where there is no card; 1 when a present choice gave a wrong result; 2 when
         some case could not be measured.
 
     Raises:
-        GateError: ``no-card``, after the compiled part was written; or nothing could be compiled or measured.
+        GateError: ``no-card`` where there is no model either, after the compiled part was written; or nothing could be compiled or measured.
     """
     session = open_session(project, Request(cases=options.cases))
     cases = _cases(session, options)
@@ -104,12 +105,7 @@ def run(project: settings.Settings, options: Options) -> int:
         tune_document.add_cases(document, compiled)
         keep()
     if not about["environment"]["gpu"]:
-        print(publish(), flush=True)
-        raise GateError(
-            "no-card",
-            f"No card: nothing was measured ({session.environment['why']}); what was compiled for {about['target']} is in "
-            f"{options.output}, and a list is proposed on a machine with the card: nox -s tune.",
-        )
+        return _without_card(session, options, document, path)
     if about["environment"]["code_path"] != "native":
         found = tune_document.tuned(document)
         configs = {n: {k: c["candidates"][k]["config"] for k in tune_document.running(c)} for n, c in found.items()}
@@ -133,6 +129,31 @@ def run(project: settings.Settings, options: Options) -> int:
     _say(document)
     print(f"tune: wrote {path} and {path.with_suffix('.md')}")
     return _exit_code(document)
+
+
+def _without_card(session: Session, options: Options, document: dict[str, Any], path: Path) -> int:
+    """Rank what was compiled by the model, write that and print it.
+
+    Raises:
+        GateError: ``no-card``, there is no model either; the facts were written.
+    """
+    project, why = session.settings, session.environment["why"]
+    cases = {case.id: case for case in settings.load_suite(project).CASES}
+    ranked = tune_ranking.rank(document, project, cases)
+    tune_document.write(path, tune_document.as_text(document))
+    page = tune_ranking.markdown(document, ranked) if ranked else tune_report.markdown(document)
+    tune_document.write(path.with_suffix(".md"), page)
+    print(page, flush=True)
+    if not ranked:
+        raise GateError(
+            "no-card",
+            f"No card: nothing was measured ({why}); what was compiled for {document['about']['target']} is in "
+            f"{options.output}, and a list is proposed on a machine with the card: nox -s tune.",
+        )
+    print(
+        f"tune: no card ({why}): ranked by the model, nothing was measured; wrote {path} and {path.with_suffix('.md')}"
+    )
+    return 0
 
 
 def _cases(session: Session, options: Options) -> list[str]:

@@ -46,7 +46,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         *(_proposal(document, timed) if timed else [_NOT_MEASURED.format(target=about["target"])]),
         *_rest(document, timed),
         "## What was left out",
-        _table(("case", "allowed", "compiled", "to measure", "left out"), _left_out(document)),
+        table(("case", "allowed", "compiled", "to measure", "left out"), _left_out(document)),
         *_candidates(document),
     ]
     return "\n\n".join(paragraphs) + "\n"
@@ -90,7 +90,7 @@ def _proposal(document: Mapping[str, Any], timed: Mapping[str, Mapping[str, Time
         f"Loss, mean of {len(timed)} cases: {choice.loss * 100:.2f} %; of the present choices {present}. {_LENGTHS}{lengths}.",
         _RULE,
         "## Each case",
-        _table(("case", "best found", "time", "takes", "loss", "present choice", "its loss", "launches"), best(choice)),
+        table(("case", "best found", "time", "takes", "loss", "present choice", "its loss", "launches"), best(choice)),
         how,
     ]
 
@@ -167,7 +167,7 @@ def _candidates(document: Mapping[str, Any]) -> Iterable[str]:
         shown = [one for number, one in enumerate(order) if number < _ROWS or one in (*case["kept"], case["current"])]
         more = len(order) - len(shown)
         yield f"## {name}"
-        yield _table(head, (_row(one, case, found) for one in shown))
+        yield table(head, (_row(one, case, found) for one in shown))
         if more:
             yield f"And {more} more in `tune.json`."
 
@@ -199,6 +199,7 @@ def _loss(timed: Timed | None, best: Timed) -> str:
     return f"{(timed.seconds / best.seconds - 1) * 100:.2f} %" if timed else "not measured"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
     cells = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)

@@ -18,7 +18,13 @@ REST = {"branch": 3, "integer": 300, "move": 50}
 
 
 def loop(counts: Mapping[str, int], *, flops: int = 262144) -> MainLoop:
-    return {"instructions": counts, "total": sum(counts.values()), "tensor_flops": flops, "tensor_unit": "mma16", "shared_bytes": 0}
+    return {
+        "instructions": counts,
+        "total": sum(counts.values()),
+        "tensor_flops": flops,
+        "tensor_unit": "mma16",
+        "shared_bytes": 0,
+    }
 
 
 def together(*parts: Mapping[str, int]) -> dict[str, int]:

@@ -26,7 +26,13 @@ FACTS = KernelFacts(
     limited_by="shared memory",
     occupancy_percent=16.67,
     instructions={"integer": 400, "tensor_core": 128, "global_store_128": 16},
-    main_loop={"instructions": {"integer": 40, "tensor_core": 64}, "total": 104, "tensor_flops": 262144, "tensor_unit": "mma16", "shared_bytes": 8192},
+    main_loop={
+        "instructions": {"integer": 40, "tensor_core": 64},
+        "total": 104,
+        "tensor_flops": 262144,
+        "tensor_unit": "mma16",
+        "shared_bytes": 8192,
+    },
     grid=1024,
     arguments={"M": 4096, "SPLITS": 1},
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from test_tune_measuring import IDS, WORKER, times
 
-from perfgate import card_lock, machine, session, tune, tune_compiling
+from perfgate import card_lock, machine, modelling, session, tune, tune_compiling
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
@@ -107,10 +107,11 @@ def test_it_compiles_measures_writes_and_proposes(project: Project, capsys: pyte
     assert (project.root / ".perfgate/tune/tune.md").read_text(encoding="utf-8") in out
 
 
-def test_without_a_card_the_facts_are_written_and_one_sentence_ends_it_with_2(
-    project: Project, capsys: pytest.CaptureFixture[str]
+def test_without_a_card_and_a_model_the_facts_are_written_and_one_sentence_ends_it_with_2(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.environment = NO_GPU
+    monkeypatch.setattr(modelling, "load_works", lambda _project: None)
     assert tune.main(["--case", "k1"]) == 2
     said = capsys.readouterr()
     assert said.err.startswith("INVALID no-card: No card: nothing was measured (no NVIDIA driver); ")

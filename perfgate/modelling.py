@@ -1,0 +1,48 @@
+"""The modelled time of a case: what the suite knows of its launches, joined with the model.
+
+Owns the way to the suite's knowledge (`modelled` beside the tests: ``works(case, kernels)``) and what becomes of a launch that
+is not known there. Nothing is judged here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from perfgate import model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perfgate.model import Prediction
+    from perfgate.model_card import ModelCard
+    from perfgate.records import Case, KernelFacts
+    from perfgate.settings import Settings
+
+    Works = Callable[[Case, Sequence[KernelFacts]], Sequence[Any]]
+
+MODELLED = "modelled"
+"""Module beside the tests that says what each launch computes; ``perf_tests/modelled.py`` shows what it has to have."""
+
+
+def load_works(project: Settings) -> Works | None:
+    """What the suite knows of its kernels' launches; None where it says nothing."""
+    name = f"{project.tests}.{MODELLED}".replace("/", ".")
+    try:
+        works: Works = importlib.import_module(name).works
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return None
+    return works
+
+
+def modelled(case: Case, kernels: Sequence[KernelFacts], *, works: Works, card: ModelCard) -> Prediction | None:
+    """The time of a call that makes these launches; None where one of them is not known or cannot be modelled."""
+    known = works(case, kernels)
+    if not kernels or any(work is None for work in known):
+        return None
+    try:
+        return model.total([model.predict(facts, work, card) for facts, work in zip(kernels, known, strict=True)])
+    except ValueError:
+        return None
