@@ -1,109 +1,184 @@
-"""Compiles every case's chosen configuration for the target, in a process that never runs a kernel.
+"""Compiles every case's chosen configuration for the target, in parallel processes, and only what was not before.
 
-Run as ``python -m perfgate.building OUTPUT [--case ID]…`` by the compiled-code stage: other tests of the same
-session may have put Triton into its interpreter, which compiles nothing. Judges nothing.
+Owns which cases are compiled and which come from the cache, and that all facts are of the same files. The processes are
+`compiling`; nothing here imports torch or Triton. Judges nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from perfgate import compiled, settings
-from perfgate.compiled_baseline import CompiledCase
-from perfgate.records import GateError, KernelFacts
+from perfgate import settings
+from perfgate.compiled_baseline import CompiledCase, case_from_json, case_to_json
+from perfgate.compiled_cache import Entry, open_cache
+from perfgate.compiled_key import COMPILER, gather, triton_package
+from perfgate.records import GateError
+from perfgate.tune_pool import CRASHED, Pool, processors
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-# What a broken kernel file raises when it is imported or called. A fault of the gate itself is a GateError.
-_KERNEL_FAULTS = (
-    SyntaxError,
-    ImportError,
-    NameError,
-    AttributeError,
-    TypeError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    AssertionError,
-)
+    from perfgate.compiled_key import Ingredients
+    from perfgate.records import Case
+
+_JOB_S = 300.0
+"""After which a compiler that says nothing is taken for hung; the first job of a process imports torch as well."""
+_NOT_FOR_COMPILING = frozenset({"TRITON_INTERPRET", "TRITON_OVERRIDE_ARCH"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What one run of the compiler gave: every case, and the versions that compiled it."""
+    """Facts of every case, and the versions that compiled them."""
 
     cases: Mapping[str, CompiledCase]
     versions: Mapping[str, str]
+    cached: int = 0
+    """Cases whose facts were compiled by an earlier run, from the same files by the same tools."""
+
+    @property
+    def said(self) -> str:
+        """For a line: ``3 compiled, 22 from the cache``."""
+        return f"{len(self.cases) - self.cached} compiled, {self.cached} from the cache"
 
 
-def build(project: settings.Settings, cases: Collection[str] = ()) -> Built:
-    """Compile the cases (all when none is named), here; one that fails carries its error."""
-    suite = settings.load_suite(project)
-    chosen = [case for case in suite.CASES if not cases or case.id in cases]
-    built = {}
-    for case in chosen:
-        try:
-            kernel = settings.load_kernel(project.root / project.kernel)
-            launch = suite.call_on_meta(kernel, case)
-            built[case.id] = compiled.compile_case(launch, contract=case.contract(), target=project.target)
-        except _KERNEL_FAULTS as error:
-            said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-            built[case.id] = CompiledCase(contract=case.contract(), kernels=(), error=said)
-    return Built(cases=built, versions=compiled.toolchain())
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is compiled, by what."""
+
+    kernel: Path
+    """The kernel file."""
+    triton: Path | None = None
+    """Folder of the Triton that compiles; None for the one that is installed."""
 
 
-def build_apart(project: settings.Settings, output: Path, cases: Collection[str] = ()) -> Built:
-    """Run ``build`` in a process of its own, without the interpreter; the facts stay in ``output``.
+def build_apart(
+    project: settings.Settings,
+    output: Path,
+    cases: Collection[str] = (),
+    *,
+    source: Source | None = None,
+    cached: bool = True,
+) -> Built:
+    """Facts of the cases (all when none is named); one that does not compile carries its error.
+
+    Args:
+        project: The project's settings.
+        output: File that the facts are written to, for whoever was not there; logs go beside it.
+        cases: Ids.
+        source: The other side of a comparison; None for the kernel under test and the installed Triton.
+        cached: Take what an earlier run compiled, and keep what this one compiles.
 
     Raises:
-        GateError: The process failed; the sentence is its last line.
+        GateError: ``not-compiled`` where a compiler crashed or hung, ``changed-meanwhile``, ``other-triton``,
+            ``cache-in-git``, or why nothing can be compiled here.
     """
+    source = source or Source(kernel=project.root / project.kernel)
+    environment = _environment(source)
+    cache = open_cache(project) if cached else None
+    ingredients = _gather(project, source, environment)
+    chosen = [case for case in settings.load_suite(project).CASES if not cases or case.id in cases]
+    keys = {case.id: ingredients.key(case) for case in chosen}
+    held: dict[str, Entry] = {}
+    if cache:
+        held = {case.id: entry for case in chosen if (entry := cache.get(keys[case.id], case.contract()))}
+    missing = [case for case in chosen if case.id not in held]
+    answers = _compile(project, missing, source=source, environment=environment, logs=output.parent / "compiling")
+    fresh = {name: _entry(name, answer) for name, answer in answers.items()}
+    if fresh:
+        _same_all_along(ingredients, _gather(project, source, environment))
+        _known_triton(answers, source)
+    if cache and all(ingredients.paths.issuperset(map(Path, answer["loaded"])) for answer in answers.values()):
+        for name, entry in fresh.items():
+            cache.put(keys[name], entry)
+        cache.drop_oldest()
+    entries = {case.id: (fresh | held)[case.id] for case in chosen}
+    built = Built(
+        cases={name: entry.case for name, entry in entries.items()},
+        versions=next((entry.versions for entry in entries.values()), {}),
+        cached=len(held),
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
-    environment = {k: v for k, v in os.environ.items() if k not in {"TRITON_INTERPRET", "TRITON_OVERRIDE_ARCH"}}
-    command = [sys.executable, "-m", "perfgate.building", str(output), *(f"--case={case}" for case in cases)]
-    done = subprocess.run(command, cwd=project.root, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - this module
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise GateError("not-compiled", f"The kernel could not be compiled for {project.target}: {lines[-1]}.")
-    return read_built(output)
-
-
-def read_built(path: Path) -> Built:
-    """Read what ``build_apart`` left."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    cases = {
-        name: CompiledCase(
-            contract=case["contract"],
-            kernels=tuple(KernelFacts(**facts) for facts in case["kernels"]),
-            error=case["error"],
-        )
-        for name, case in document["cases"].items()
+    document = {
+        "cases": {name: case_to_json(case) for name, case in built.cases.items()},
+        "versions": dict(built.versions),
     }
-    return Built(cases=cases, versions=document["versions"])
+    output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return built
 
 
-def main(argv: list[str]) -> int:
-    """Compile, and write the facts to a file."""
-    parser = argparse.ArgumentParser(prog="python -m perfgate.building")
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--case", action="append", default=[])
-    options = parser.parse_args(argv)
-    try:
-        built = build(settings.load(Path.cwd()), options.case)
-    except GateError as error:
-        print(error.text.rstrip("."), file=sys.stderr)
-        return 2
-    options.output.write_text(json.dumps(asdict(built), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return 0
+def _environment(source: Source) -> dict[str, str]:
+    """Of the processes: without the interpreter, and with the Triton of the source first on the path."""
+    found = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_COMPILING}
+    if source.triton is not None:
+        found["PYTHONPATH"] = os.pathsep.join([str(source.triton), *filter(None, [found.get("PYTHONPATH")])])
+    return found
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _gather(project: settings.Settings, source: Source, environment: Mapping[str, str]) -> Ingredients:
+    return gather(project, kernel=source.kernel, environment=environment, triton=source.triton)
+
+
+def _compile(
+    project: settings.Settings,
+    cases: Sequence[Case],
+    *,
+    source: Source,
+    environment: Mapping[str, str],
+    logs: Path,
+) -> dict[str, dict[str, Any]]:
+    """Answers of the processes by case; Triton's own cache, which they share, is made for that: it renames whole files."""
+    if not cases:
+        return {}
+    jobs = [{"case": case.id, "kernel": str(source.kernel), "target": project.target} for case in cases]
+    found = {}
+    with Pool(
+        [sys.executable, "-m", COMPILER],
+        workers=min(processors(), len(jobs)),
+        cwd=project.root,
+        environment=environment,
+        logs=logs,
+        timeout_s=_JOB_S,
+    ) as pool:
+        for number, answer in pool.answers(jobs):
+            name = jobs[number]["case"]
+            if "gate_error" in answer:
+                raise GateError(*answer["gate_error"])
+            if CRASHED in answer:
+                text = f"{name} could not be compiled for {project.target}, its compiler was lost: {answer[CRASHED]}."
+                raise GateError("not-compiled", text)
+            found[name] = answer
+    return found
+
+
+def _entry(name: str, answer: Mapping[str, Any]) -> Entry:
+    return Entry(
+        case=case_from_json(answer["case"], name=name, path=Path("a compiler's answer")), versions=answer["versions"]
+    )
+
+
+def _same_all_along(before: Ingredients, after: Ingredients) -> None:
+    """Refuse facts of which nobody knows what they are of."""
+    if before == after:
+        return
+    pairs = ((before.kernel, after.kernel), (before.code, after.code))
+    written = [name for old, new in pairs for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    what = written[0] if written else "the installed Triton"
+    raise GateError(
+        "changed-meanwhile", f"{what} was written to while it was compiled, expected it to stay; run again."
+    )
+
+
+def _known_triton(answers: Mapping[str, Mapping[str, Any]], source: Source) -> None:
+    """The Triton that compiled has to be the one that the key was made of."""
+    expected = triton_package(source.triton)
+    for answer in answers.values():
+        if expected is None or Path(answer["triton"]).resolve() != expected.resolve():
+            raise GateError(
+                "other-triton",
+                f"Triton of {answer['triton']} compiled, expected the one of {expected}; look at PYTHONPATH.",
+            )

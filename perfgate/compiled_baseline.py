@@ -90,7 +90,7 @@ def write_compiled(path: Path, baseline: CompiledBaseline) -> None:
         "commit": baseline.commit,
         "reason": baseline.reason,
         "cases": {
-            name: {"contract": dict(case.contract), "kernels": [_plain(asdict(facts)) for facts in case.kernels]}
+            name: {"contract": dict(case.contract), "kernels": [facts_to_json(facts) for facts in case.kernels]}
             for name, case in baseline.cases.items()
         },
     }
@@ -145,15 +145,38 @@ def _case(data: object, *, name: str, path: Path) -> CompiledCase:
         raise _malformed(path, f"has {_kind(data['contract'])} as the contract of {where} where an object is expected")
     if not isinstance(data["kernels"], list) or not data["kernels"]:
         raise _malformed(path, f"holds no kernels for {where}")
-    kernels = tuple(facts_of(facts, where=f"a kernel of {where}", path=path) for facts in data["kernels"])
+    kernels = tuple(facts_from_json(facts, where=f"a kernel of {where}", path=path) for facts in data["kernels"])
     return CompiledCase(contract=data["contract"], kernels=kernels)
 
 
-def facts_of(data: object, *, where: str = "a kernel", path: Path = Path("facts")) -> KernelFacts:
-    """A kernel's facts from their JSON.
+def case_to_json(case: CompiledCase) -> dict[str, Any]:
+    """A whole case, its error included, for those that hand it on; a baseline holds none with an error."""
+    kernels = [facts_to_json(facts) for facts in case.kernels]
+    return {"contract": _plain(case.contract), "kernels": kernels, "error": case.error}
+
+
+def case_from_json(data: Mapping[str, Any], *, name: str, path: Path) -> CompiledCase:
+    """The inverse of `case_to_json`.
 
     Raises:
-        GateError: `malformed-baseline`, naming ``path`` and what no kernel has.
+        GateError: `malformed-baseline`.
+        KeyError: A key is missing.
+    """
+    kernels = tuple(facts_from_json(facts, where=f"a kernel of {name!r}", path=path) for facts in data["kernels"])
+    return CompiledCase(contract=data["contract"], kernels=kernels, error=data["error"])
+
+
+def facts_to_json(facts: KernelFacts) -> dict[str, Any]:
+    """One kernel's facts in the form that they are stored in."""
+    found: dict[str, Any] = _plain(asdict(facts))
+    return found
+
+
+def facts_from_json(data: object, *, where: str = "a kernel", path: Path = Path("facts")) -> KernelFacts:
+    """The inverse of `facts_to_json`; every key and type checked.
+
+    Raises:
+        GateError: `malformed-baseline`.
     """
     if not isinstance(data, dict):
         raise _malformed(path, f"has {_kind(data)} as {where} where an object is expected")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perfgate import modelling
-from perfgate.compiled_baseline import facts_of
+from perfgate.compiled_baseline import facts_from_json
 from perfgate.model_card import CARD_OF_TARGET, MODEL_CARDS
 from perfgate.tune_choice import propose, shortest
 from perfgate.tune_document import running, tuned
@@ -41,7 +41,7 @@ def rank(document: dict[str, Any], project: Settings, cases: Mapping[str, Case])
     for name, case in tuned(document).items():
         times = {}
         for one in running(case):
-            kernels = [facts_of(kernel) for kernel in case["candidates"][one]["kernels"]]
+            kernels = [facts_from_json(kernel) for kernel in case["candidates"][one]["kernels"]]
             if prediction := modelling.modelled(cases[name], kernels, works=works, card=card):
                 times[one] = prediction
                 case["candidates"][one]["modelled"] = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perf_tests import cases, modelled
 from perf_tests.model_study.rates import Point, Rates, rates
 from perfgate import model
-from perfgate.compiled_baseline import facts_of
+from perfgate.compiled_baseline import facts_from_json
 from perfgate.model_card import MODEL_CARDS
 from perfgate.wording import duration
 
@@ -27,7 +27,7 @@ def points(document: Mapping[str, Any], typical: Callable[[Sequence[Sequence[flo
     for entry in document["pairs"]:
         if not entry["seconds"]:
             continue
-        kernels = [facts_of(kernel) for kernel in entry["kernels"]]
+        kernels = [facts_from_json(kernel) for kernel in entry["kernels"]]
         predictions = [
             model.predict(facts, work, card)
             for facts, work in zip(kernels, modelled.works(by_id[entry["case"]], kernels), strict=True)
