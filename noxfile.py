@@ -49,6 +49,13 @@ def perf(session: nox.Session) -> None:
     perfgate(session, "run", *session.posargs)
 
 
+@nox.session
+def compiled(session: nox.Session) -> None:
+    """The machine code of every case against its stored facts, another kernel's or another Triton's; needs no card."""
+    install(session, "gate")
+    perfgate(session, "compiled", *session.posargs)
+
+
 @nox.session(name="update-baselines")
 def update_baselines(session: nox.Session) -> None:
     """Measure and store new baselines: ``nox -s update-baselines -- --reason "why"``."""

@@ -1,4 +1,4 @@
-"""``python -m perfgate``: run, judge, update-baselines, calibrate, tune, side-by-side, brief, history, doctor. Parses options once, joins the stages, exits by the contract."""
+"""``python -m perfgate``: run, compiled, judge, update-baselines, calibrate, tune, side-by-side, brief, history, doctor. Parses options once, joins the stages, exits by the contract."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from perfgate import brief, calibrate, gate, history, judge, settings, side_by_side, tune, update
+from perfgate import brief, calibrate, compiled_gate, gate, history, judge, settings, side_by_side, tune, update
 from perfgate.doctor import facts as doctor
 from perfgate.github import propose
 from perfgate.records import GateError
@@ -15,6 +15,7 @@ from perfgate.session import Request, output_folder
 
 USAGE_EXIT = 2
 _OWN_OPTIONS = {
+    "compiled": compiled_gate.main,
     "judge": judge.main,
     "calibrate": calibrate.main,
     "tune": tune.main,
@@ -63,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--commit", default="", help="commit of the measured files, where git cannot be asked")
     for command in (run, new):
         command.add_argument("--launches", type=int, metavar="N", help="worker processes of the measurement")
+        command.add_argument("--no-cache", action="store_true", help="compile every case anew")
     for name, help_text in (
+        ("compiled", "compile and judge the machine code alone, no card needed"),
         ("judge", "judge saved files, no card needed"),
         ("calibrate", "measure the gate's own error rates on this card"),
         ("tune", "search the allowed tiles on this card and propose the kernel's list"),
@@ -103,6 +106,7 @@ def main(argv: list[str]) -> int:
                 budget_s=options.budget,
                 quiet=options.quiet,
                 fail_on_drift=options.fail_on_drift,
+                cached=not options.no_cache,
                 pytest_args=tuple(rest),
             )
             return gate.run(project, request)
@@ -119,6 +123,7 @@ def main(argv: list[str]) -> int:
                 commit=options.commit,
                 beside=options.beside,
                 new_anchor=options.new_anchor,
+                cached=not options.no_cache,
                 dry_run=options.dry_run is not None,
             ),
         )

@@ -42,8 +42,9 @@ class Built:
 
     @property
     def said(self) -> str:
-        """For a line: ``3 compiled, 22 from the cache``."""
-        return f"{len(self.cases) - self.cached} compiled, {self.cached} from the cache"
+        """For a line: ``3 cases compiled, 22 from the cache``."""
+        fresh = len(self.cases) - self.cached
+        return f"{fresh} case{'s' if fresh != 1 else ''} compiled, {self.cached} from the cache"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,7 +145,7 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
     _say(session, f"perf: compiling {len(chosen)} cases for {settings.target} …")
     began_s = time.monotonic()
     try:
-        built = building.build_apart(settings, session.output / "compiled.json", chosen)
+        built = building.build_apart(settings, session.output / "compiled.json", chosen, cached=session.request.cached)
         name = compiled_name(settings, built.versions["triton"])
         stored = find(settings, name, base=session.request.base, scratch=session.output)
         stage.note = stored.note
@@ -160,7 +160,7 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
         target=settings.target,
         selected=chosen if session.partial else None,
     )
-    stage.spent = f"{time.monotonic() - began_s:.0f} s"
+    stage.spent = f"{time.monotonic() - began_s:.0f} s ({built.said})"
     stage.done = f"{len(stage.verdicts)} cases for {settings.target}"
     return stage
 

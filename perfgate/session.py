@@ -43,6 +43,8 @@ class Request:
     fail_on_drift: bool = False
     """Small steps that add up to too much fail, as they do on the default branch."""
     pytest_args: tuple[str, ...] = ()
+    cached: bool = True
+    """Take facts of compiled cases from the cache, where they are of the same files by the same tools."""
 
 
 @dataclass(kw_only=True)

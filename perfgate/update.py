@@ -61,6 +61,8 @@ class Update:
     """Store the machine code of another Triton than the pinned one beside the main file, not over it."""
     dry_run: bool = False
     """Write into a copy of the baselines (`copied`) and leave them as they are."""
+    cached: bool = True
+    """Take facts of compiled cases from the cache, where they are of the same files by the same tools."""
 
 
 def copied(settings: Settings) -> Path:
@@ -130,7 +132,8 @@ def _compile(session: Session, request: Update) -> CompiledBaseline:
     """Facts of every case; a kernel that could not run is refused, a slower one is shown."""
     settings = session.settings
     print(f"perf: compiling for {settings.target} …", flush=True)
-    built = building.build_apart(settings, session.output / "compiled.json")
+    built = building.build_apart(settings, session.output / "compiled.json", cached=request.cached)
+    print(f"update-baselines: machine code for {settings.target}: {built.said}")
     stored = _readable(read_compiled, _compiled_path(settings, built.versions["triton"], request))
     found = judge_compiled(built.cases, stored, versions=built.versions, target=settings.target)
     if wrong := [verdict for verdict in found if verdict.wrong]:
