@@ -59,7 +59,7 @@ class Job:
         """Compile one side."""
         output = output_folder(self.settings) / file
         built = building.build_apart(self.settings, output, self.cases, source=source, cached=self.cached)
-        self.tell(f"{what}: {built.said} for {self.settings.target}")
+        self.tell(f"{what} for {self.settings.target}: {built.said}")
         return built
 
 
@@ -107,9 +107,9 @@ def against_triton(job: Job, version: str) -> Sides:
     """
     folder = triton_versions.at_hand(job.settings, version)
     kernel = job.settings.root / job.settings.kernel
-    given = job.build(f"by Triton {version}", _OTHER_FILE, Source(kernel=kernel, triton=folder))
+    given = job.build(f"the kernel by Triton {version}", _OTHER_FILE, Source(kernel=kernel, triton=folder))
     installed_version = triton_version()
-    installed = job.build(f"by Triton {installed_version}, the installed one", FACTS_FILE)
+    installed = job.build(f"the kernel by Triton {installed_version}, the installed one,", FACTS_FILE)
     ranked = sorted(((version, given), (installed_version, installed)), key=lambda side: triton_versions.order(side[0]))
     (old_name, old), (new_name, new) = ranked
     return Sides(
