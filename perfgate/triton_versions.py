@@ -77,8 +77,11 @@ def _install(version: str, folder: Path) -> None:
         if done.returncode:
             raise _refused(version, done.stdout + done.stderr)
         temporary.chmod(_OWNER_WRITES)
-        if not folder.is_dir():  # another run may have been faster
+        try:
             temporary.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # where it is there, another run was faster
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

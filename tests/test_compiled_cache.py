@@ -112,9 +112,10 @@ def test_a_folder_in_the_place_of_an_entry_is_no_entry(cache: CompiledCache, tmp
         CompiledCase(contract=CONTRACT, kernels=()),
     ],
 )
-def test_what_did_not_compile_is_not_kept(cache: CompiledCache, case: CompiledCase) -> None:
+def test_what_did_not_compile_is_not_kept(cache: CompiledCache, tmp_path: Path, case: CompiledCase) -> None:
     cache.put(KEY, Entry(case=case, versions=ENTRY.versions))
     assert cache.get(KEY, CONTRACT) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_half_written_stays_when_writing_fails(

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from building_support import REPOSITORY, SUITE
 from compiled_scenarios import KERNELS
 
@@ -20,6 +19,8 @@ from perfgate.tune_pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import pytest
 
 _CALLS = """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +76,24 @@ def test_a_folder_that_holds_another_version_than_its_name_says_is_refused(setti
             at_hand(settings, "6.6.6")
 
 
+def test_of_two_runs_that_install_the_same_the_first_wins(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = triton_versions._run  # noqa: SLF001 - as the other run does
+
+    def overtaken(command: list[str]) -> object:
+        done = run(command)
+        other = settings.root / ".perfgate/cache/triton/3.6.0"
+        if not other.is_dir():
+            monkeypatch.setattr(triton_versions, "_run", run)
+            at_hand(settings, "3.6.0")
+            (other / "first").touch()
+        return done
+
+    monkeypatch.setattr(triton_versions, "_run", overtaken)
+    folder = at_hand(settings, "3.6.0")
+    assert (folder / "first").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["3.6.0"]
+
+
 @pytest.mark.parametrize("version", ["", "latest", "3.x", "../3.6.0", "3.6.0; x", "--help"])
 def test_what_is_no_version_is_refused_before_anything_is_asked(settings: Settings, version: str) -> None:
     with pytest.raises(GateError, match="is no version") as caught:
@@ -91,7 +110,7 @@ def test_the_installed_version_is_nothing_to_compare_with(settings: Settings, mo
 
 def test_versions_sort_as_their_releases_follow_each_other() -> None:
     ranked = ["3.6.0", "3.8.0.dev2", "3.8.0a1", "3.8.0rc1", "3.8.0rc2", "3.8", "3.8.0.post1", "3.8.1", "3.10.0", "4.0"]
-    assert sorted(ranked[::-1], key=order) == ranked
+    assert all(order(older) < order(newer) for older, newer in pairwise(ranked))
     assert order("3.8") == order("3.8.0") == order("3.8.0+git1")
 
 
