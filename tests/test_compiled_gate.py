@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from building_support import World
 
-from perfgate import compiled_sides, triton_versions
+from perfgate import compiled_sides, gate, triton_versions, update
 from perfgate.__main__ import main
 from perfgate.compiled_baseline import CompiledBaseline, write_compiled
+from perfgate.session import Request, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from perfgate.building import Built
     from perfgate.records import KernelFacts
+    from perfgate.settings import Settings
 
 BASELINE = "baselines/sm_89/compiled.json"
 
@@ -188,4 +190,45 @@ def test_bad_usage_is_exit_2_in_one_sentence(
     assert main(["compiled", *words]) == 2
     out, err = capsys.readouterr()
     assert says in " ".join((out + err).split())
+    assert world.root
+
+
+def _session(world: World, *, cached: bool) -> Session:
+    request = Request(cached=cached)
+    ids = ("one", "two", "three")
+    return Session(
+        settings=world.settings, request=request, environment={}, output=world.root / "out", checked=ids, timed=ids
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("", "0 cases compiled, 3 from the cache"), ("--no-cache", "3 cases compiled, 0 from the cache")],
+)
+def test_a_run_and_an_update_say_how_much_came_from_the_cache_and_can_do_without(
+    world: World, capsys: pytest.CaptureFixture[str], option: str, says: str
+) -> None:
+    cached = not option
+    session = _session(world, cached=cached)
+    stage = gate.compiled(session, ("one", "two", "three"))
+    assert says in stage.spent
+    assert stage.done == "3 cases for sm_89"
+
+    baseline = update._compile(session, update.Update(reason="r", launches=1, commit="c", cached=cached))  # noqa: SLF001 - the part that needs no card
+    assert f"update-baselines: machine code for sm_89: {says}" in capsys.readouterr().out
+    assert len(baseline.cases) == 3
+
+
+def test_both_commands_are_told_to_do_without_the_cache(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+
+    def taken(_: Settings, request: Request | update.Update) -> int:
+        told.append(request.cached)
+        return 0
+
+    monkeypatch.setattr(gate, "run", taken)
+    monkeypatch.setattr(update, "run", taken)
+    for words in (["run"], ["run", "--no-cache"], ["update-baselines"], ["update-baselines", "--no-cache"]):
+        assert main(words) == 0
+    assert told == [True, False, True, False]
     assert world.root
