@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perfgate import triton_versions
+from perfgate import compiled_key, triton_versions
 from perfgate.records import GateError
 from perfgate.settings import Settings
 from perfgate.triton_versions import at_hand, order
@@ -40,6 +40,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     script.write_text(_INSTALLS, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(triton_versions, "_installer", lambda: [sys.executable, str(script)])
+    monkeypatch.setattr(
+        triton_versions,
+        "triton_version",
+        lambda folder=None: compiled_key.triton_version(folder) if folder else "9.0.0",
+    )
     return Settings(root=tmp_path)
 
 
@@ -102,10 +107,9 @@ def test_what_is_no_version_is_refused_before_anything_is_asked(settings: Settin
     assert not (settings.root / "asked.txt").exists()
 
 
-def test_the_installed_version_is_nothing_to_compare_with(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_versions, "triton_version", lambda *_: "3.8.0")
+def test_the_installed_version_is_nothing_to_compare_with(settings: Settings) -> None:
     with pytest.raises(GateError, match="is the installed Triton"):
-        at_hand(settings, "3.8.0")
+        at_hand(settings, "9.0.0")
 
 
 def test_versions_sort_as_their_releases_follow_each_other() -> None:
