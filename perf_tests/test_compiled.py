@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perf_tests import cases
-from perfgate import building
+from perfgate import building, compiled_judging
 from perfgate.compiled_baseline import read_compiled
-from perfgate.compiled_verdict import judge_compiled
 from perfgate.correctness import WrongResultError
 from perfgate.records import Case, GateError, Verdict
 from perfgate.stored import compiled_name
@@ -27,7 +26,7 @@ def verdicts(
     built = building.build_apart(gate_settings, tmp_path_factory.mktemp("compiled") / "compiled.json", selected)
     name = compiled_name(gate_settings, built.versions["triton"])
     stored = read_compiled(gate_settings.root / gate_settings.baselines / name)
-    found = judge_compiled(built.cases, stored, versions=built.versions, target=gate_settings.target, selected=selected)
+    found = compiled_judging.judge(gate_settings, built.cases, stored, versions=built.versions, selected=selected)
     return {verdict.case: verdict for verdict in found}
 
 

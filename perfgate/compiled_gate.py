@@ -6,6 +6,7 @@ output, in Markdown and JSON nothing else does; a usage error is one line on sta
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 import time
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate import compiled_sides, report, settings
+from perfgate import compiled_sides, report, report_text, settings, terminal
 from perfgate.compiled_listing import listing
 from perfgate.compiled_sides import Job
 from perfgate.records import GateError, exit_code
@@ -98,7 +99,7 @@ def _run(options: argparse.Namespace) -> tuple[Verdict, ...]:
     if sides.note:
         say(f"  note: {sides.note}")
     partial_ = bool(options.case or options.marker)
-    verdicts = compiled_sides.judged(sides, target=project.target, selected=chosen if partial_ else None)
+    verdicts = compiled_sides.judged(sides, project, selected=chosen if partial_ else None)
     _print(options, verdicts, sides=sides, known=len(known))
     return verdicts
 
@@ -134,7 +135,8 @@ def _print(options: argparse.Namespace, verdicts: Sequence[Verdict], *, known: i
     for line in moved:
         print(textwrap.fill(report.plain(line), _WIDTH, subsequent_indent="  ", break_on_hyphens=False))
     # A case that was asked for by name gets its sentence, also where it is the same.
-    print(report.format_text(verdicts, partial=chosen, title=_TITLE, brief=not options.case))
+    look = terminal.look(sys.stdout, os.environ)
+    print(report_text.format_text(verdicts, partial=chosen, title=_TITLE, brief=not options.case, look=look))
 
 
 if __name__ == "__main__":

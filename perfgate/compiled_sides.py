@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from perfgate import building, other_side, triton_versions
+from perfgate import building, compiled_judging, other_side, triton_versions
 from perfgate.building import Built, Source
 from perfgate.compiled_baseline import CompiledBaseline, CompiledCase, read_compiled
 from perfgate.compiled_key import triton_version
-from perfgate.compiled_verdict import judge_compiled
 from perfgate.records import Status, Verdict
 from perfgate.session import output_folder
 from perfgate.stored import compiled_name, find
@@ -121,15 +120,15 @@ def against_triton(job: Job, version: str) -> Sides:
     )
 
 
-def judged(sides: Sides, *, target: str, selected: Collection[str] | None) -> tuple[Verdict, ...]:
+def judged(sides: Sides, project: Settings, *, selected: Collection[str] | None) -> tuple[Verdict, ...]:
     """One verdict a case; where the side before did not compile, there is nothing to compare with.
 
     Args:
         sides: What is held against what.
-        target: The architecture.
+        project: The project's settings.
         selected: The cases that the user chose; None for all.
     """
-    found = judge_compiled(sides.after, sides.before, versions=sides.versions, target=target, selected=selected)
+    found = compiled_judging.judge(project, sides.after, sides.before, versions=sides.versions, selected=selected)
     if sides.stored or sides.before is None:
         return found
     return tuple(_without_other(verdict, sides.before) for verdict in found)

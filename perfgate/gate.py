@@ -13,9 +13,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from perfgate import building, card_lock, other_side, report_text, stages, terminal
+from perfgate import building, card_lock, compiled_judging, other_side, report_text, stages, terminal
 from perfgate.compiled_baseline import read_compiled
-from perfgate.compiled_verdict import judge_compiled
 from perfgate.junit import junit
 from perfgate.records import GateError, Status, Verdict, exit_code
 from perfgate.run_record import RunRecord, StageRecord, run_to_json
@@ -153,11 +152,11 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
     except GateError as error:
         stage.verdicts = (broken(error),)
         return stage
-    stage.verdicts = judge_compiled(
+    stage.verdicts = compiled_judging.judge(
+        settings,
         built.cases,
         baseline,
         versions=built.versions,
-        target=settings.target,
         selected=chosen if session.partial else None,
     )
     stage.spent = f"{time.monotonic() - began_s:.0f} s ({built.said})"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from perfgate.occupancy import occupancy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from perfgate.model_card import ModelCard
     from perfgate.records import KernelFacts
@@ -240,8 +240,9 @@ def _operand_bits(unit: str) -> int:
     return int(unit.removeprefix("wgmma").removeprefix("mma"))
 
 
-def _together(clocks: Sequence[float] | object, exponent: float) -> float:
+def _together(clocks: Iterable[float], exponent: float) -> float:
     """The p-norm: between the longest of them and their sum."""
-    values = list(clocks)  # type: ignore[call-overload]
-    longest: float = max(values)
-    return longest * sum((value / longest) ** exponent for value in values) ** (1 / exponent)
+    values = list(clocks)
+    longest = max(values)
+    total: float = sum((value / longest) ** exponent for value in values)
+    return longest * float(total ** (1 / exponent))

@@ -16,6 +16,7 @@ from perfgate import (
     building,
     card_lock,
     comparable,
+    compiled_judging,
     drift,
     gate,
     measuring,
@@ -27,7 +28,6 @@ from perfgate import (
 from perfgate.baselines import read_recording
 from perfgate.cards import slug
 from perfgate.compiled_baseline import CompiledBaseline, read_compiled, write_compiled
-from perfgate.compiled_verdict import judge_compiled
 from perfgate.limits import read_limits
 from perfgate.records import GateError, Recording, Status, Verdict
 from perfgate.session import Request, open_session, output_folder
@@ -135,7 +135,7 @@ def _compile(session: Session, request: Update) -> CompiledBaseline:
     built = building.build_apart(settings, session.output / "compiled.json", cached=request.cached)
     print(f"update-baselines: machine code for {settings.target}: {built.said}")
     stored = _readable(read_compiled, _compiled_path(settings, built.versions["triton"], request))
-    found = judge_compiled(built.cases, stored, versions=built.versions, target=settings.target)
+    found = compiled_judging.judge(settings, built.cases, stored, versions=built.versions)
     if wrong := [verdict for verdict in found if verdict.wrong]:
         raise GateError(wrong[0].reason, f"No baseline was written. {wrong[0].text}")
     _show("compiled", found if stored else ())

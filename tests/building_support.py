@@ -38,6 +38,7 @@ from settings_of_suite import CASES
 
 def facts(registers):
     return {"name": "matmul", "config": {"BLOCK": 64, "num_warps": 4}, "code_hash": f"{registers:064d}", "registers": registers,
+            "normal_hash": f"{registers:064d}", "main_loop": {}, "grid": 1, "arguments": {},
             "stack_bytes": 0, "spill_instructions": 0, "shared_bytes": 0, "blocks_per_sm": 4, "limited_by": "registers",
             "occupancy_percent": 50.0, "instructions": {"tensor_core": 8}}
 

@@ -28,6 +28,7 @@ def facts(registers: int = 162, *, spills: int = 0, name: str = "matmul_kernel")
         name=name,
         config={"BLOCK_M": 64, "num_warps": 4},
         code_hash=f"{registers:064x}",
+        normal_hash=f"{registers:064x}",
         registers=registers,
         stack_bytes=8 * spills,
         spill_instructions=spills,
@@ -36,6 +37,9 @@ def facts(registers: int = 162, *, spills: int = 0, name: str = "matmul_kernel")
         limited_by="shared memory",
         occupancy_percent=16.67,
         instructions={"tensor_core": 64, "integer": 100},
+        main_loop={},
+        grid=64,
+        arguments={"M": 4096},
     )
 
 

@@ -21,6 +21,7 @@ FACTS = KernelFacts(
     name="matmul",
     config={"BLOCK": 64, "num_warps": 4},
     code_hash="a" * 64,
+    normal_hash="c" * 64,
     registers=128,
     stack_bytes=0,
     spill_instructions=0,
@@ -29,6 +30,9 @@ FACTS = KernelFacts(
     limited_by="registers",
     occupancy_percent=33.33,
     instructions={"tensor_core": 64},
+    main_loop={},
+    grid=64,
+    arguments={"M": 4096},
 )
 ENTRY = Entry(
     case=CompiledCase(contract=CONTRACT, kernels=(FACTS,)),

@@ -75,16 +75,14 @@ MEASURING = [
     "compile_only",
     "compiled_baseline",
     "compiled_verdict",
-<<<<<<< HEAD
     "modelling",
     "modelled_verdict",
+    "compiled_judging",
     "history_points",
     "history_reading",
     "history_report",
     "history",
-=======
     "compiled_listing",
->>>>>>> 8a00a46 (The compiled-code gate as a command of its own: against the baseline, another kernel, another Triton)
     "compiled",
     "compiling",
     "compiled_key",

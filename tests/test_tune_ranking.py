@@ -40,7 +40,7 @@ FACTS = KernelFacts(
 
 def work(_case: object, kernels: list[KernelFacts]) -> list[Product]:
     config = kernels[0].config
-    sizes = {"m": 1024, "n": 1024, "k": 1024, "batch": 1, "operand_bytes": 2, "result_bytes": 2}
+    sizes: Any = {"m": 1024, "n": 1024, "k": 1024, "batch": 1, "operand_bytes": 2, "result_bytes": 2}
     tile = {key.lower(): config[key] for key in ("BLOCK_M", "BLOCK_N", "BLOCK_K")}
     return [Product(**sizes, **tile, group=config["GROUP_M"], stages=config["num_stages"])]
 

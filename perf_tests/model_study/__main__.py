@@ -85,7 +85,7 @@ def study(session: Session, path: CodePath, given: Any, *, command: str, output:
     drawn = pairs.draw(
         kernel_file, path, cases=given.case or pairs.STUDIED, count=given.count, seed=given.seed, avoided=known
     )
-    document = {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
         "path": path.name,
         "about": {
@@ -110,14 +110,14 @@ def study(session: Session, path: CodePath, given: Any, *, command: str, output:
     write(file, json.dumps(document, indent=1) + "\n")
     if not session.environment["gpu"]:
         return document
-    times = defaultdict(list)
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for number in range(1, given.launches + 1):
         throughput.check_idle(session)
         print(f"model-study: {path.name}: launch {number} of {given.launches}, {len(running)} pairs", flush=True)
         for key, seconds in measured.launch(project.root, output, path, running, number=number).items():
             times[key].append(seconds)
-        for key, seconds in times.items():
-            entries[key]["seconds"] = seconds
+        for key, found in times.items():
+            entries[key]["seconds"] = found
         write(file, json.dumps(document, indent=1) + "\n")
     return document
 
