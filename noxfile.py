@@ -46,6 +46,7 @@ def perfgate(session: nox.Session, *arguments: str, module: str = "perfgate") ->
 def perf(session: nox.Session) -> None:
     """The gate: is the kernel right, does it build, is it as fast as its baseline."""
     install(session, "gate")
+    install(session, "plots")
     perfgate(session, "run", *session.posargs)
 
 
@@ -128,10 +129,19 @@ def github(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Test the gate itself; needs no card."""
+    """Test the gate itself; needs no card, and no browser: what needs one is ``nox -s page``."""
     install(session, "tests")
     # Off: pytest-benchmark, which warns under xdist; nothing here is timed.
-    session.run("python", "-m", "pytest", "-n", "2", "-p", "no:benchmark", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "2", "-p", "no:benchmark", "-m", "not browser", *session.posargs)
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """Test the page of a run in a real browser, which has to be there: Chromium or Chrome, never downloaded."""
+    install(session, "browser")
+    # By name and without conftest.py, as the other tests want torch.
+    files = map(str, sorted(Path("tests").glob("test_page_browser*.py")))
+    session.run("python", "-m", "pytest", "--noconftest", "-p", "no:benchmark", *files, *session.posargs)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""``python -m perfgate``: run, compiled, judge, update-baselines, calibrate, tune, side-by-side, brief, history, doctor. Parses options once, joins the stages, exits by the contract."""
+"""``python -m perfgate``: run, compiled, judge, update-baselines, calibrate, tune, side-by-side, brief, history, report, doctor. Parses options once, joins the stages, exits by the contract."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from perfgate import brief, calibrate, compiled_gate, gate, history, judge, settings, side_by_side, tune, update
 from perfgate.doctor import facts as doctor
 from perfgate.github import propose
+from perfgate.page import command as page
 from perfgate.records import GateError
 from perfgate.session import Request, output_folder
 
@@ -23,6 +24,7 @@ _OWN_OPTIONS = {
     "brief": brief.main,
     "history": history.main,
     "doctor": doctor.main,
+    "report": page.main,
 }
 """Commands that parse what follows them."""
 
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         ("brief", "write down what is known of a case, for whoever makes it faster next"),
         ("history", "every case over the commits that changed its baselines"),
         ("doctor", "check that this machine is a good runner"),
+        ("report", "make one HTML page of saved files, no card needed"),
     ):
         commands.add_parser(name, help=help_text, add_help=False)
     return parser

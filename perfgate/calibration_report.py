@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FACTS = ("gpu", "uuid", "driver", "cuda", "torch", "triton", "code_path", "recorded_at", "commit", "command")
 
-_TOTALS_HEAD = ("change", "measured", "called changed", "UNSURE", "called SAME", "sharing no launch", "whole runs")
+TOTALS_HEAD = ("change", "measured", "called changed", "UNSURE", "called SAME", "sharing no launch", "whole runs")
 _TEXT = """\
 The rates of `nox -s perf` on the card named below, and of no other, with both sides in the same launches: limit
 {limit}, {suite} cases judged together, 4 launches and 8 where those are undecided. They come from {launches} recorded
@@ -55,7 +55,7 @@ def markdown(calibration: Calibration, found: Rates, limits: Limits, *, plot: st
         _TEXT.format(launches=len(calibration.launches), limit=limit, suite=calibration.suite, runs=runs),
         *([f"![Detection by size]({plot})"] if plot else []),
         "## All cases",
-        _table(_TOTALS_HEAD, _totals(found)),
+        _table(TOTALS_HEAD, totals(found)),
         _TOTALS,
         "## Each case",
         _EACH,
@@ -70,7 +70,8 @@ def markdown(calibration: Calibration, found: Rates, limits: Limits, *, plot: st
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _totals(found: Rates) -> list[tuple[str, ...]]:
+def totals(found: Rates) -> list[tuple[str, ...]]:
+    """A row of words for each size of change, all cases together, with the columns of `TOTALS_HEAD`."""
     same = _total("none (false alarms)", [one.same for one in found.cases], CHANGED, found.whole[AGAIN])
     groups = {size: [one.slower[size] for one in found.cases if size in one.slower] for size in SIZES}
     sized = [_total(f"{size} %", group, {Status.SLOWER}, found.whole[size]) for size, group in groups.items() if group]
@@ -165,18 +166,32 @@ def draw(found: Sequence[CaseRates], limits: Limits, path: Path, *, title: str) 
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
 
 
-def _draw_lines(axes: Any, found: Sequence[CaseRates]) -> None:  # noqa: ANN401 - matplotlib is imported only to draw
-    for number, one in enumerate(found):
-        steps = sorted((c.ratio, c.rate(Status.SLOWER).share) for c in (one.same, *one.slower.values()))
-        x, y = [(ratio - 1) * 100 for ratio, _ in steps], [share * 100 for _, share in steps]
-        axes.plot(x, y, color="tab:blue", alpha=0.25, lw=1, marker=".", ms=4, label="" if number else "one case")
+def case_curves(found: Sequence[CaseRates]) -> list[list[tuple[float, float]]]:
+    """Of each case: measured slowdown in percent, and percent of runs that called it SLOWER, by rising slowdown."""
+    steps = [sorted((c.ratio, c.rate(Status.SLOWER).share) for c in (one.same, *one.slower.values())) for one in found]
+    return [[((ratio - 1) * 100, share * 100) for ratio, share in one] for one in steps]
+
+
+def whole_curve(found: Sequence[CaseRates]) -> list[tuple[float, float, float, float]]:
+    """Of all cases together, by size: median slowdown, share called SLOWER, and the share's 95 % interval; in percent."""
     groups = [[one.same for one in found]]
     groups += [[one.slower[size] for one in found if size in one.slower] for size in SIZES]
-    groups = [group for group in groups if group]
-    shares = [rate_of(group, Status.SLOWER) for group in groups]
-    x = [(statistics.median(one.ratio for one in group) - 1) * 100 for group in groups]
-    y = [rate.share * 100 for rate in shares]
-    off = [[abs(rate.interval()[side] * 100 - at) for rate, at in zip(shares, y, strict=True)] for side in (0, 1)]
+    points = []
+    for group in filter(None, groups):
+        rate = rate_of(group, Status.SLOWER)
+        low, high = rate.interval()
+        points.append(
+            ((statistics.median(one.ratio for one in group) - 1) * 100, rate.share * 100, low * 100, high * 100)
+        )
+    return points
+
+
+def _draw_lines(axes: Any, found: Sequence[CaseRates]) -> None:  # noqa: ANN401 - matplotlib is imported only to draw
+    for number, curve in enumerate(case_curves(found)):
+        x, y = zip(*curve, strict=True)
+        axes.plot(x, y, color="tab:blue", alpha=0.25, lw=1, marker=".", ms=4, label="" if number else "one case")
+    x, y, low, high = zip(*whole_curve(found), strict=True)
+    off = [[abs(end - at) for end, at in zip(ends, y, strict=True)] for ends in (low, high)]
     label = "all cases, with 95 % interval"
     axes.errorbar(
         x, y, yerr=off, color="black", lw=2.5, marker="o", ms=6, capsize=4, elinewidth=1.5, label=label, zorder=3

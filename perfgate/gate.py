@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from perfgate import building, card_lock, compiled_judging, other_side, report_text, stages, terminal
 from perfgate.compiled_baseline import read_compiled
 from perfgate.junit import junit
+from perfgate.left_page import PAGE, leave_page
 from perfgate.records import GateError, Status, Verdict, exit_code
 from perfgate.run_record import RunRecord, StageRecord, run_to_json
 from perfgate.session import (
@@ -41,7 +42,7 @@ JUNIT_FILE = "junit.xml"
 def run(settings: Settings, request: Request) -> int:
     """Run every stage that this machine can do, print one summary, return the exit code."""
     began_s = time.monotonic()
-    for name in (RUN_FILE, JUNIT_FILE):  # of an earlier run, which must not be taken for this one's
+    for name in (RUN_FILE, JUNIT_FILE, PAGE):  # of an earlier run, which must not be taken for this one's
         (output_folder(settings) / name).unlink(missing_ok=True)
     with ThreadPoolExecutor(max_workers=1) as beside:
         looking = beside.submit(look_at_machine, settings)
@@ -75,7 +76,8 @@ def _run(session: Session, checks: stages.TestRun, *, began_s: float) -> int:
         return _finish(session, [stage], began_s=began_s)
     # A card is measured by one run at a time; the lock is held while results are checked as well, which loads it too.
     with card_lock.hold(session.environment["uuid"]) if gpu else contextlib.nullcontext():
-        return _finish(session, _stages(session, checks), began_s=began_s)
+        done = _stages(session, checks)
+    return _finish(session, done, began_s=began_s)
 
 
 def _stages(session: Session, checks: stages.TestRun) -> list[Stage]:
@@ -168,6 +170,10 @@ def _finish(session: Session, done: list[Stage], *, began_s: float) -> int:
     verdicts = tuple(verdict for stage in done for verdict in stage.verdicts)
     code = exit_code(verdicts) if verdicts or not any(stage.done for stage in done) else 0
     _keep(session, done, code)
+    timed = next((stage for stage in done if stage.recording), None)
+    _say(
+        session, leave_page(session, session.output / RUN_FILE, timed)
+    )  # before the summary, whose last line ends the run
     look = terminal.look(sys.stdout, os.environ)
     total_s, quiet = time.monotonic() - began_s, session.request.quiet
     print(report_text.summary(done, partial=session.partial, code=code, total_s=total_s, quiet=quiet, look=look))

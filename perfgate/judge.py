@@ -22,7 +22,6 @@ from perfgate.usage import Parser
 from perfgate.verdict import judge
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
     from perfgate.by_card import Group
@@ -74,7 +73,14 @@ def main(argv: list[str]) -> int:
         return _COULD_NOT
     metrics, partial = {}, None
     try:
-        judged = _judge_all(options, read_limits(Path.cwd()))
+        asked = Asked(
+            current=options.current,
+            baselines=options.baseline,
+            anchor=options.anchor,
+            fail_on_drift=options.fail_on_drift,
+            cases=options.case,
+        )
+        judged = judge_files(asked, read_limits(Path.cwd()))
         verdicts = tuple(verdict for one in judged for verdict in one.verdicts)
         metrics = {case: found for one in judged for case, found in one.metrics.items()}
         if options.case:
@@ -92,49 +98,75 @@ def main(argv: list[str]) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judged:
+class Asked:
+    """What is to be judged, and by what."""
+
+    current: Sequence[str]
+    """Files; several of one card are several launches."""
+    baselines: Sequence[str] = ()
+    """Files, or folders of baselines; none compares with the other side in the files."""
+    anchor: str | None = None
+    """The card's first baseline, for small steps that add up."""
+    fail_on_drift: bool = False
+    cases: Sequence[str] | None = None
+    """Judge only these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
     """What came of one card's files."""
 
+    group: Group
     verdicts: tuple[Verdict, ...] = ()
     metrics: dict[str, Metrics] = field(default_factory=dict)
+    current: Recording | None = None
+    """All of the card's files; None where they could not be judged together."""
+    baseline: Recording | None = None
     chosen: int = 0
     known: int = 0
 
 
-def _judge_all(options: argparse.Namespace, limits: Limits) -> list[_Judged]:
-    """Judge each card's files by the baseline of that card; what spoils one card's files spoils no other's."""
-    groups = by_card.groups(read_each(options.current))
+def judge_files(asked: Asked, limits: Limits) -> list[Judged]:
+    """Judge each card's files by the baseline of that card; what spoils one card's files spoils no other's.
+
+    Raises:
+        GateError: A file cannot be read, or the only card's files cannot be judged.
+    """
+    groups = by_card.groups(read_each(asked.current))
     if len(groups) == 1:
-        return [_judge_group(groups[0], options, limits)]
+        return [_judge_group(groups[0], asked, limits)]
     found = []
     for group in groups:
         try:
-            found.append(_judge_group(group, options, limits))
+            found.append(_judge_group(group, asked, limits))
         except GateError as error:
-            found.append(_Judged(verdicts=by_card.labelled([_about_files(error)], group)))
+            found.append(Judged(group=group, verdicts=by_card.labelled([_about_files(error)], group)))
     return found
 
 
-def _judge_group(group: Group, options: argparse.Namespace, limits: Limits) -> _Judged:
+def _judge_group(group: Group, asked: Asked, limits: Limits) -> Judged:
     """Judge one card's files; their number of cases alone decides how its false alarms are divided."""
     current = merge(group.recordings)
-    baseline = _baseline_of(group, options.baseline)
+    baseline = _baseline_of(group, asked.baselines)
     verdicts = judge(
         baseline,
         current,
         limits,
-        selected=options.case,
-        anchor=read_recording(options.anchor) if options.anchor and baseline else None,
-        fail_on_drift=options.fail_on_drift,
+        selected=asked.cases,
+        anchor=read_recording(asked.anchor) if asked.anchor and baseline else None,
+        fail_on_drift=asked.fail_on_drift,
     )
-    if options.baseline and baseline is None:
-        verdicts = by_card.without_baseline(group, verdicts, options.baseline)
+    if asked.baselines and baseline is None:
+        verdicts = by_card.without_baseline(group, verdicts, asked.baselines)
     found = recording_metrics(current, card(group.gpu))
-    return _Judged(
+    return Judged(
+        group=group,
         verdicts=by_card.labelled(verdicts, group),
         metrics={by_card.named(case, group): numbers for case, numbers in found.items()},
+        current=current,
+        baseline=baseline,
         chosen=len(verdicts),
-        known=len({*current.samples, *(baseline.samples if baseline else {}), *(options.case or ())}),
+        known=len({*current.samples, *(baseline.samples if baseline else {}), *(asked.cases or ())}),
     )
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from perfgate.records import SCHEMA, exit_code
+from perfgate.records import SCHEMA, Status, exit_code
 from perfgate.wording import duration, percent
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from perfgate.metrics import Metrics
     from perfgate.records import Verdict
 
-_HEAD = ("case", "status", "time", "change", "TFLOPS", "GB/s", "roof", "vs ctl")
+HEAD = ("case", "status", "time", "change", "TFLOPS", "GB/s", "roof", "vs ctl")
+"""Of the columns of `table_rows`."""
 MEANING = {0: "pass", 1: "regression or wrong result", 2: "could not compare", 3: "unsure"}
 """Of an exit code."""
 
@@ -42,9 +43,9 @@ def format_markdown(
         title: Begins the first line.
     """
     lines = [f"**{escaped(title)}: {escaped(outcome(verdicts, partial))}**", ""]
-    rows = _rows(verdicts, metrics or {})
+    rows = table_rows(verdicts, metrics or {})
     if rows:
-        lines += [_pipes(_HEAD), "| :-- | :-- |" + " --: |" * (len(_HEAD) - 2), *(_pipes(row) for row in rows), ""]
+        lines += [_pipes(HEAD), "| :-- | :-- |" + " --: |" * (len(HEAD) - 2), *(_pipes(row) for row in rows), ""]
     for verdict in worst_first(verdicts):
         if verdict.exit_code:
             lines.append(f"- **{verdict.status}** ({escaped(verdict.reason)}) {escaped(_whole_text(verdict))}")
@@ -78,7 +79,8 @@ def format_json(verdicts: Sequence[Verdict]) -> str:
     return json.dumps(document, indent=1, allow_nan=False)
 
 
-def _rows(verdicts: Sequence[Verdict], metrics: Mapping[str, Metrics]) -> list[tuple[str, ...]]:
+def table_rows(verdicts: Sequence[Verdict], metrics: Mapping[str, Metrics]) -> list[tuple[str, ...]]:
+    """A row of words and numbers for every verdict on a case, with the columns of `HEAD`; a wrong case has no numbers."""
     rows: list[tuple[str, ...]] = []
     for verdict in verdicts:
         if verdict.case == "*":  # about a file, not a case
@@ -117,6 +119,12 @@ def machine(verdicts: Sequence[Verdict]) -> str:
     )
 
 
+def said(verdict: Verdict) -> str:
+    """A verdict's sentence with its status, and its reason where the sentence is about something else than times."""
+    reason = f" {verdict.reason}" if verdict.status is Status.INVALID else ""
+    return f"{verdict.status}{reason}: {verdict.text}"
+
+
 def _whole_text(verdict: Verdict) -> str:
     return " ".join((verdict.text, *(aside.text for aside in verdict.asides)))
 
@@ -130,9 +138,17 @@ def outcome(verdicts: Sequence[Verdict], partial: tuple[int, int] | None) -> str
     """How many of each status, and what that means, in a line."""
     counts = Counter("WRONG" if verdict.wrong else str(verdict.status) for verdict in verdicts)
     code = exit_code(list(verdicts))
-    said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing was judged"
+    found = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing was judged"
     chosen = f"partial: {partial[0]} of {partial[1]} cases, as selected; " if partial else ""
-    return f"{chosen}{said}; {MEANING[code]}, exit {code}"
+    return f"{chosen}{found}; {MEANING[code]}, exit {code}"
+
+
+def ending(stages: Mapping[str, str], *, partial: bool, code: int) -> str:
+    """How a whole run ended, and which stages (name: what was judged) were judged."""
+    judged = ", ".join(name for name, done in stages.items() if done) or "nothing"
+    not_judged = ", ".join(name for name, done in stages.items() if not done)
+    chosen, rest = "partial on purpose; " if partial else "", f"; NOT judged: {not_judged}" if not_judged else ""
+    return f"{chosen}{MEANING[code]}, exit {code}; judged: {judged}{rest}"
 
 
 def plain(text: str) -> str:

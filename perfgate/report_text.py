@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from perfgate.cards import card
 from perfgate.metrics import recording_metrics
 from perfgate.records import Status
-from perfgate.report import MEANING, machine, machine_ratios, outcome, plain, worst_first
+from perfgate.report import MEANING, ending, machine, machine_ratios, outcome, plain, said, worst_first
 from perfgate.terminal import PLAIN
 from perfgate.wording import duration
 
@@ -93,8 +93,7 @@ def _sentences(verdicts: Sequence[Verdict], *, brief: bool, look: Look) -> list[
         if brief and (verdict.status is Status.SAME or spoken[verdict.reason] > _MOST_SENTENCES):
             unsaid += [f"{verdict.case}: {aside.text}" for aside in verdict.asides if aside.matters]
             continue
-        reason = f" {verdict.reason}" if verdict.status is Status.INVALID else ""
-        first, *rest = look.wrapped(plain(f"{verdict.status}{reason}: {verdict.text}"))
+        first, *rest = look.wrapped(plain(said(verdict)))
         coloured = look.painted(str(verdict.status), _COLOURS.get(verdict.status, ""))
         lines += [first.replace(str(verdict.status), coloured, 1), *rest]
         lines += [line for aside in verdict.asides for line in look.wrapped(plain(aside.text), indent="  ")]
@@ -168,11 +167,8 @@ def summary(  # noqa: PLR0913 - as `format_text`
         lines += _stage(stage, code=code, quiet=quiet, look=look)
     spent = "; ".join(f"{stage.name} {plain(stage.spent)}" for stage in stages if stage.spent)
     lines += [] if quiet else look.wrapped(f"time: {total_s:.0f} s in all{f'; {spent}' if spent else ''}")
-    judged = ", ".join(stage.name for stage in stages if stage.done) or "nothing"
-    not_judged = ", ".join(stage.name for stage in stages if not stage.done)
     first, *rest = look.folded(
-        f"perf: {'partial on purpose; ' if partial else ''}{MEANING[code]}, exit {code}; judged: {judged}"
-        + (f"; NOT judged: {not_judged}" if not_judged else "")
+        f"perf: {ending({stage.name: stage.done for stage in stages}, partial=partial, code=code)}"
     )
     coloured = look.painted(MEANING[code], _OUTCOMES.get(code, "red"))
     return "\n".join([*lines, first.replace(MEANING[code], coloured, 1), *rest])

@@ -62,6 +62,8 @@ class Stage:
     note: str = ""
     """What the reader has to know of the baseline that judged."""
     recording: Recording | None = None
+    baseline: str = ""
+    """The stored file that the recording was compared with, where there is one."""
     again: str = ""
     """The command that judges the saved files to the same verdicts."""
     spent: str = ""

@@ -72,6 +72,7 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
         # Before the measurement: what cannot be compared is no reason to wait for minutes.
         against = _against(session)
         stage.note = against.note
+        stage.baseline = against.baseline.source if against.baseline else ""
         if against.baseline and (refused := _refused(session, against.baseline)):
             stage.verdicts = tuple(
                 Verdict(case=case, status=Status.INVALID, reason=refused[0], text=f"{case}: would be {refused[1]}.")

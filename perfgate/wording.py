@@ -24,6 +24,16 @@ def percent(ratio: float) -> str:
     return f"{(ratio - 1) * 100:+.2f} %"
 
 
+def share(value: float) -> str:
+    """A share of the roofline: 0.62 is ``62%``."""
+    return f"{value:.0%}"
+
+
+def allowed(limit: float) -> str:
+    """A limit on a ratio as the change that it allows: 1.005 is ``0.5 %``."""
+    return f"{(limit - 1) * 100:.2g} %"
+
+
 def change(ratio: float, other: str) -> str:
     """A ratio as a person says it: 1.0123 is ``1.23 % slower than`` the other."""
     points = round(abs(ratio - 1) * 100, 2)
@@ -38,7 +48,7 @@ def held_to(decision: Decision) -> str:
     why = {"": "", "clock": ", as fine as its clock allows", "noise": ", as fine as its noise allows"}[decision.widened]
     return (
         f"({decision.confidence * 100:.5g} % interval {percent(estimate.low)} to {percent(estimate.high)}, "
-        f"limit {(decision.limit - 1) * 100:.2g} %{why})"
+        f"limit {allowed(decision.limit)}{why})"
     )
 
 

@@ -110,6 +110,7 @@ MEASURING = [
     "tune_measuring",
     "tune_ranking",
     "tune",
+    "left_page",
     "gate",
     "update",
 ]
@@ -142,10 +143,30 @@ GITHUB = [
 """``perfgate.github``, each importing only what stands before it; of the rest what runs without packages."""
 DOCTOR = ["records", "host", "card", "runner", "checks", "card_facts", "runner_facts", "facts"]
 """``perfgate.doctor``, likewise."""
-PARTS = {"github": GITHUB, "doctor": DOCTOR}
+PAGE = [
+    "extras",
+    "view",
+    "inputs",
+    "times",
+    "cases",
+    "cards_view",
+    "build",
+    "curves",
+    "svg",
+    "charts",
+    "placing",
+    "overview",
+    "markup",
+    "case_html",
+    "document",
+    "command",
+]
+"""``perfgate.page``, likewise; it draws by matplotlib, which is imported only to draw."""
+PARTS = {"github": GITHUB, "doctor": DOCTOR, "page": PAGE}
 ALLOWED_TO_PARTS = {
     "github": {*ORDER, "git", "settings", "compiled_baseline", "compiled_verdict"},
     "doctor": {*ORDER, "git", "settings", "machine", "card_lock"},
+    "page": {*ORDER},
 }
 ALLOWED_TO_STORE = {"records", "statistics", "reading"}
 FOREIGN = ("torch", "triton", "pytest", "numpy", "pynvml", "matplotlib")

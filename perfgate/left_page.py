@@ -1,0 +1,50 @@
+"""The page that a run leaves, made by a process of its own: whatever becomes of it, the run's exit code stays what it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from perfgate.cards import slug
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perfgate.session import Session, Stage
+
+PAGE = "report.html"
+_TIMEOUT_S = 600
+"""A calibration's rates take a quarter of a minute, 500 cases half of one."""
+
+
+def leave_page(session: Session, run: Path, timed: Stage | None) -> str:
+    """Make the page; returns the line that names it, or says why there is none.
+
+    Args:
+        session: Of the run.
+        run: Its file, ``run.json``.
+        timed: The stage with samples, if there is one.
+    """
+    path = session.output / PAGE
+    words = [sys.executable, "-m", "perfgate", "report", f"--output={path}", f"--keep={session.output}", str(run)]
+    if timed:
+        words += [str(session.output / "current.json")]
+        words += [f"--baseline={timed.baseline}"] if timed.baseline else []
+        words += [f"--calibration={recorded}" for recorded in _calibrations(session)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            words, cwd=session.settings.root, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"page: none, as it was not made within {_TIMEOUT_S} s; make it with python -m perfgate report {run}"
+    if done.returncode:
+        return f"page: none ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
+    return done.stdout.strip().replace("report:", "page:", 1)
+
+
+def _calibrations(session: Session) -> list[Path]:
+    """Those of the card present."""
+    environment = session.environment
+    folder = slug(environment["gpu"], environment.get("code_path") or "native")
+    return sorted((session.settings.root / session.settings.baselines / folder).glob("calibration*.json.gz"))
