@@ -191,8 +191,8 @@ def _stage(stage: StageLike, *, code: int, quiet: bool, look: Look) -> list[str]
         lines += [f"  {line}" if line else "" for line in text.splitlines()]
     if stage.again and code:
         again = plain(stage.again)  # a command stays one line, so that it can be taken as it is
-        said = "  the same verdicts from the saved samples:"
-        lines += [said, f"    {again}"] if look.folds else [f"{said} {again}"]
+        lead = "  the same verdicts from the saved samples:"
+        lines += [lead, f"    {again}"] if look.folds else [f"{lead} {again}"]
     return lines
 
 
