@@ -100,6 +100,14 @@ def host_cost(session: nox.Session) -> None:
     perfgate(session, *session.posargs, module="perf_tests.host_cost")
 
 
+@nox.session(name="model-study")
+def model_study(session: nox.Session) -> None:
+    """Hold the model of a kernel's time to measured times of drawn tiles; ``-- --from FILE`` judges kept ones."""
+    install(session, "gate")
+    install(session, "plots")
+    perfgate(session, *session.posargs, module="perf_tests.model_study")
+
+
 @nox.session(name="side-by-side")
 def side_by_side(session: nox.Session) -> None:
     """The rules of other gates and this one's on the recorded launches; needs no card."""

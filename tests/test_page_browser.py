@@ -215,11 +215,11 @@ def test_the_page_and_the_terminal_agree_number_for_number(
     terminal = [line.split() for line in said.split("\n\n")[0].splitlines()[1:]]
     shown = {row[0]: row for row in rows}
     assert len(terminal) == 25
-    for case, status, *numbers in terminal:
+    for case, status, change, _, low, _, high, limit, *time, roof, beside in terminal:
+        # the page says the unit of every number, and has two rates between time and roof
         row = shown[case]
-        # time and unit, change and percent, four rates: the page has interval and limit between them
-        time, change, rates = numbers[:2], numbers[2:4], numbers[4:]
-        assert (row[1], row[2:4], row[11:13], row[13:]) == (status, change, time, rates)
+        assert row[1:11] == [status, change, "%", low, "%", "to", high, "%", limit, "%"]
+        assert (row[11:13], row[-2:]) == (time, [roof, beside])
     sentences = re.split(r"\n(?=[A-Z]+: )", said.split("\n\n")[2].strip().rpartition("\n")[0])
     assert len(sentences) == 25
     assert [one for one in sentences if " ".join(one.split()).partition(": ")[2] not in text] == []
