@@ -32,6 +32,7 @@ def leave_page(session: Session, run: Path, timed: Stage | None) -> str:
         words += [str(session.output / "current.json")]
         words += [f"--baseline={timed.baseline}"] if timed.baseline else []
         words += [f"--calibration={recorded}" for recorded in _calibrations(session)]
+        words += [f"--history={past}" for past in _history(session)]
     try:
         done = subprocess.run(  # noqa: S603 - our own words
             words, cwd=session.settings.root, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
@@ -48,3 +49,17 @@ def _calibrations(session: Session) -> list[Path]:
     environment = session.environment
     folder = slug(environment["gpu"], environment.get("code_path") or "native")
     return sorted((session.settings.root / session.settings.baselines / folder).glob("calibration*.json.gz"))
+
+
+def _history(session: Session) -> list[Path]:
+    """The past of the card's baselines, where git knows any."""
+    environment, path = session.environment, session.output / "history.json"
+    card = slug(environment["gpu"], environment.get("code_path") or "native")
+    words = [sys.executable, "-m", "perfgate", "history", f"--gpu={card}", "--format=json"]
+    done = subprocess.run(  # noqa: S603 - our own words
+        words, cwd=session.settings.root, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+    )
+    if done.returncode:
+        return []
+    path.write_text(done.stdout, encoding="utf-8")
+    return [path]

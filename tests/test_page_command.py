@@ -142,6 +142,20 @@ def test_counters_and_history_stand_with_their_case() -> None:
     assert "<td><code>abc</code></td><td>1.250 ms</td>" in page
 
 
+def test_what_the_history_command_prints_is_a_history(capsys: pytest.CaptureFixture[str]) -> None:
+    update = {"commit": "abcdef0123456789", "date": "2026-01-01T10:00:00+00:00"}
+    point = {"update": 0, "reason": "first", "time_s": 0.00125}
+    past = {"schema": 1, "updates": [update], "cases": [{"case": "k1_square", "times": [point]}]}
+    Path("history.json").write_text(json.dumps(past), encoding="utf-8")
+    now = _file("now.json", page_support.measured())
+    assert command.main([now, "--history", "history.json"]) == 0
+    assert "<td><code>abcdef01</code></td><td>1.250 ms</td>" in Path("report.html").read_text(encoding="utf-8")
+    past["cases"] = [{"case": "k1_square", "times": [{**point, "update": 1}]}]
+    Path("history.json").write_text(json.dumps(past), encoding="utf-8")
+    assert command.main([now, "--history", "history.json"]) == 2
+    assert "history.json has 1 as update, expected one of its 1, counted from 0; run again." in capsys.readouterr().err
+
+
 def test_without_matplotlib_the_page_has_no_charts_and_the_line_has_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,7 +84,8 @@ def case(found: CaseView, chart: str) -> Html:
         body.append(table(_COUNTERS_HEAD, rows, caption=f"Counters beside times, {found.name}"))
     if found.history:
         steps = [(date, element("code", commit), *rest) for date, commit, *rest in found.history]
-        body.append(table(_HISTORY_HEAD, steps, caption=f"History, {found.name}"))
+        past = table(_HISTORY_HEAD, steps, caption=f"History, {found.name}")
+        body.append(element("div", past, class_="past"))
     if found.facts:
         facts = joined(joined((element("dt", key), element("dd", value))) for key, value in found.facts)
         body.append(element("dl", facts, class_="facts"))

@@ -2,7 +2,8 @@
 
 Two files, each one object with ``schema`` 1. Counters: ``{"counters": {CASE: [{"name", "before", "after", "moved"}]},
 "moved_with_it": {CASE: [sentence]}}``, values as text with their units. History: ``{"history": {CASE: [{"commit",
-"date", "reason", "time_s"}]}}``, the oldest first. Either of the first two may be left out.
+"date", "reason", "time_s"}]}}``, the oldest first, or what ``python -m perfgate history --format json`` prints. Either of the
+first two may be left out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 Entry = TypeVar("Entry")
+_SHORT, _DAY = 8, 10
+"""Characters of a commit that name it, and of a time that say its day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,11 @@ def read_extras(*, counters: str | None = None, history: str | None = None) -> E
         )
     if history is not None:
         read, root = _opened(history)
-        steps = _by_case(read, root, "history", lambda entry: _step(read, entry))
+        steps = (
+            _updates(read, root)
+            if "updates" in root
+            else _by_case(read, root, "history", lambda entry: _step(read, entry))
+        )
         found = Extras(counters=found.counters, moved_with_it=found.moved_with_it, history=steps)
     return found
 
@@ -102,6 +109,24 @@ def _by_case(
     if key not in root and key == "counters":
         return {}
     return {case: tuple(map(one, read.objects({key: found}, key))) for case, found in read.object(root, key).items()}
+
+
+def _updates(read: Reader, root: dict[str, Any]) -> dict[str, tuple[Step, ...]]:
+    """The times of what the history command prints, each with the update that it is of."""
+    updates = read.objects(root, "updates")
+    found = {}
+    for case in read.objects(root, "cases"):
+        steps = []
+        for point in read.objects(case, "times"):
+            number = point.get("update")
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(updates):
+                read.refuse(f"has {number!r} as update", f"one of its {len(updates)}, counted from 0")
+            update = updates[number]
+            commit, date = read.text(update, "commit")[:_SHORT], read.text(update, "date")[:_DAY]
+            named = {"commit": commit, "date": date, "reason": point.get("reason")}
+            steps.append(_step(read, {**named, "time_s": point.get("time_s")}))
+        found[read.text(case, "case")] = tuple(steps)
+    return found
 
 
 def _counter(read: Reader, entry: Mapping[str, Any]) -> Counter:
