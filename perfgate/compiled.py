@@ -19,6 +19,7 @@ from perfgate import control_flow, sass
 from perfgate.compile_only import Size, compile_only
 from perfgate.compiled_baseline import CompiledCase
 from perfgate.occupancy import Architecture, architecture, occupancy
+from perfgate.operations import watch_operations
 from perfgate.records import GateError, KernelFacts, MainLoop
 
 if TYPE_CHECKING:
@@ -80,13 +81,14 @@ def compile_case(
         arch = architecture(target)
     except KeyError as error:
         raise GateError("unknown-target", f"Cannot compile for {target}: {error.args[0]}.") from error
-    with compile_only(arch, lowered_for=lowered_for) as capture:
+    with compile_only(arch, lowered_for=lowered_for) as capture, watch_operations() as operations:
         launch()
     return CompiledCase(
         contract=contract,
         kernels=tuple(
             _facts(kernel, size, arch=arch) for kernel, size in zip(capture.kernels, capture.sizes, strict=True)
         ),
+        operations=tuple(operations),
         error="; ".join(dict.fromkeys(capture.errors)),
     )
 

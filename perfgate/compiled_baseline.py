@@ -26,6 +26,16 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What torch itself ran on the card in a call, beside the kernels: a copy, a fill, arithmetic."""
+
+    name: str
+    """As torch's dispatcher has it, such as ``clone`` or ``zero_``."""
+    moved_bytes: int
+    """Of all tensors that it reads or writes, each once."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompiledCase:
     """What compiling one case gave."""
 
@@ -33,6 +43,8 @@ class CompiledCase:
     """`Case.contract()`: what must be equal on both sides."""
     kernels: tuple[KernelFacts, ...]
     """In launch order; those that compiled, where others did not."""
+    operations: tuple[Operation, ...] = ()
+    """In their order."""
     error: str = ""
     """The compiler's refusal, empty when everything compiled; never in a baseline."""
 
@@ -90,7 +102,11 @@ def write_compiled(path: Path, baseline: CompiledBaseline) -> None:
         "commit": baseline.commit,
         "reason": baseline.reason,
         "cases": {
-            name: {"contract": dict(case.contract), "kernels": [facts_to_json(facts) for facts in case.kernels]}
+            name: {
+                "contract": dict(case.contract),
+                "kernels": [facts_to_json(facts) for facts in case.kernels],
+                "operations": [asdict(operation) for operation in case.operations],
+            }
             for name, case in baseline.cases.items()
         },
     }
@@ -140,19 +156,36 @@ def _case(data: object, *, name: str, path: Path) -> CompiledCase:
     where = f"case {name!r}"
     if not isinstance(data, dict):
         raise _malformed(path, f"has {_kind(data)} as {where} where an object is expected")
-    _same_keys(data, frozenset({"contract", "kernels"}), where=where, path=path)
+    _same_keys(data, frozenset({"contract", "kernels", "operations"}), where=where, path=path)
     if not isinstance(data["contract"], dict):
         raise _malformed(path, f"has {_kind(data['contract'])} as the contract of {where} where an object is expected")
     if not isinstance(data["kernels"], list) or not data["kernels"]:
         raise _malformed(path, f"holds no kernels for {where}")
     kernels = tuple(facts_from_json(facts, where=f"a kernel of {where}", path=path) for facts in data["kernels"])
-    return CompiledCase(contract=data["contract"], kernels=kernels)
+    operations = _operations(data["operations"], where=where, path=path)
+    return CompiledCase(contract=data["contract"], kernels=kernels, operations=operations)
+
+
+def _operations(data: object, *, where: str, path: Path) -> tuple[Operation, ...]:
+    if not isinstance(data, list):
+        raise _malformed(path, f"has {_kind(data)} as the operations of {where} where a list is expected")
+    return tuple(_operation(one, where=f"an operation of {where}", path=path) for one in data)
+
+
+def _operation(data: object, *, where: str, path: Path) -> Operation:
+    if not isinstance(data, dict):
+        raise _malformed(path, f"has {_kind(data)} as {where} where an object is expected")
+    _same_keys(data, frozenset(field.name for field in fields(Operation)), where=where, path=path)
+    if not isinstance(data["name"], str) or not data["name"] or not _is_count(data["moved_bytes"]):
+        raise _malformed(path, f"has {data['moved_bytes']!r} bytes of {data['name']!r} as {where}, which is none")
+    return Operation(**data)
 
 
 def case_to_json(case: CompiledCase) -> dict[str, Any]:
     """A whole case, its error included, for those that hand it on; a baseline holds none with an error."""
     kernels = [facts_to_json(facts) for facts in case.kernels]
-    return {"contract": _plain(case.contract), "kernels": kernels, "error": case.error}
+    operations = [asdict(operation) for operation in case.operations]
+    return {"contract": _plain(case.contract), "kernels": kernels, "operations": operations, "error": case.error}
 
 
 def case_from_json(data: Mapping[str, Any], *, name: str, path: Path) -> CompiledCase:
@@ -163,7 +196,8 @@ def case_from_json(data: Mapping[str, Any], *, name: str, path: Path) -> Compile
         KeyError: A key is missing.
     """
     kernels = tuple(facts_from_json(facts, where=f"a kernel of {name!r}", path=path) for facts in data["kernels"])
-    return CompiledCase(contract=data["contract"], kernels=kernels, error=data["error"])
+    operations = _operations(data["operations"], where=f"case {name!r}", path=path)
+    return CompiledCase(contract=data["contract"], kernels=kernels, operations=operations, error=data["error"])
 
 
 def facts_to_json(facts: KernelFacts) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Owns the rules and their order. Pure: the standard library, the gate's records and the store's. The rules speak of
 resources, not of time: they fail on what cannot run and on what is slower beyond doubt (spills, a resident block lost,
-tensor cores no longer used), and report every other change without judging it.
+tensor cores no longer used, memory that torch moves beside the kernels), and report every other change without judging it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from perfgate import code_changes
 from perfgate.code_changes import arrow
+from perfgate.model import passed_s
+from perfgate.model_card import CARD_OF_TARGET, MODEL_CARDS
 from perfgate.occupancy import Architecture, architecture
 from perfgate.records import KernelFacts, Status, Verdict
+from perfgate.wording import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from perfgate.compiled_baseline import CompiledBaseline, CompiledCase
+    from perfgate.compiled_baseline import CompiledBaseline, CompiledCase, Operation
 
 _RECORD = "`nox -s update-baselines -- --reason …`"
 
@@ -34,6 +37,7 @@ class _Found(NamedTuple):
 _WORST_FIRST = (
     "spills",
     "tensor-cores-lost",
+    "memory-moved",
     "blocks-lost",
     "resources-freed",
     "same-resources",
@@ -101,6 +105,7 @@ def _judge(
 
     several = max(len(before.kernels), len(case.kernels)) > 1
     found = [_compare(old, new, named=several) for old, new in pairs(before.kernels, case.kernels)]
+    found += _beside(before.operations, case.operations, arch=arch)
     worst = min(found, key=lambda one: _WORST_FIRST.index(one.reason))
     text = "; ".join(dict.fromkeys(one.text for one in found if one.reason == worst.reason))
     cause = "" if worst.reason == "same-code" else note
@@ -197,6 +202,26 @@ def _freed(before: KernelFacts, after: KernelFacts) -> list[str]:
     if after.blocks_per_sm > before.blocks_per_sm and after.config == before.config:
         gains.append(code_changes.blocks_an_sm(before, after))
     return gains
+
+
+def _beside(before: Sequence[Operation], after: Sequence[Operation], *, arch: Architecture) -> Iterator[_Found]:
+    """What torch does beside the kernels, such as copying operands that they could read where they lie."""
+    if before == after:
+        return
+    card = MODEL_CARDS[CARD_OF_TARGET[arch.name]]
+    moved = [sum(one.moved_bytes for one in side) for side in (before, after)]
+    names = [" and ".join(dict.fromkeys(one.name for one in side)) or "nothing" for side in (before, after)]
+    times_s = [sum(passed_s(one.moved_bytes, card) + card.launch_s for one in side) for side in (before, after)]
+    told = f"beside the kernels torch moves {arrow(*map(size, moved))} a call ({arrow(*names)})"
+    cost = f"{duration(abs(times_s[1] - times_s[0]))} {{}} on an {arch.card} by the model"
+    if moved[1] > moved[0]:
+        mend = f"let the kernel take things where they lie, or if it is meant, record it with {_RECORD}"
+        yield _Found(Status.SLOWER, "memory-moved", f"{told}, about {cost.format('more')}; {mend}")
+    elif moved[1] < moved[0]:
+        gain = f"about {cost.format('less')}; to hold the gain, {_RECORD}"
+        yield _Found(Status.FASTER, "resources-freed", f"{told}, {gain}")
+    else:
+        yield _Found(Status.SAME, "same-resources", told)
 
 
 def _how_it_runs(facts: KernelFacts) -> tuple[object, ...]:

@@ -133,6 +133,11 @@ def traffic(work: Product, card: ModelCard, *, at_once: int) -> Traffic:
     )
 
 
+def passed_s(moved_bytes: float, card: ModelCard) -> float:
+    """How long memory is busy with a launch that reads and writes each thing once."""
+    return moved_bytes / (card.dram_bytes_per_s * card.stream_share)
+
+
 def predict(facts: KernelFacts, work: Product | Stream, card: ModelCard) -> Prediction:
     """The time of one launch.
 
@@ -142,7 +147,8 @@ def predict(facts: KernelFacts, work: Product | Stream, card: ModelCard) -> Pred
         card: Where.
 
     Raises:
-        ValueError: A product without tensor cores in a loop, or a kernel that the card cannot hold.
+        ValueError: A product without tensor cores in a loop, one that spills, which the formulas were never held to, or a
+            kernel that the card cannot hold.
     """
     fit = occupancy(
         card.limits,
@@ -152,10 +158,10 @@ def predict(facts: KernelFacts, work: Product | Stream, card: ModelCard) -> Pred
     )
     if isinstance(work, Stream):
         moved = work.read_bytes + work.written_bytes
-        dram_s = moved / (card.dram_bytes_per_s * card.stream_share)
+        dram_s = passed_s(moved, card)
         return _prediction(dram_s + card.launch_s, {"DRAM": dram_s, "launch": card.launch_s}, moved, fit.blocks_per_sm)
-    if fit.blocks_per_sm < 1 or not facts.main_loop or not facts.main_loop["tensor_flops"]:
-        raise ValueError(f"{facts.name} has no tensor cores in a loop, or does not fit the card")
+    if fit.blocks_per_sm < 1 or facts.spill_instructions or not facts.main_loop.get("tensor_flops"):
+        raise ValueError(f"{facts.name} has no tensor cores in a loop, spills, or does not fit the card")
     return _product(facts, work, card, resident=fit.blocks_per_sm)
 
 

@@ -19,6 +19,14 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:#.4g} ms" if seconds >= _MILLI else f"{seconds * 1e6:#.4g} µs"
 
 
+def size(count: int) -> str:
+    """Four digits of bytes and a fitting unit, in steps of a thousand: ``134.2 MB``."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:#.4g} {unit}"
+    return f"{count} bytes"
+
+
 def percent(ratio: float) -> str:
     """A ratio as a signed change: 1.0123 is ``+1.23 %``."""
     return f"{(ratio - 1) * 100:+.2f} %"

@@ -83,6 +83,7 @@ MEASURING = [
     "history_report",
     "history",
     "compiled_listing",
+    "operations",
     "compiled",
     "compiling",
     "compiled_key",
