@@ -123,6 +123,13 @@ def history(session: nox.Session) -> None:
 
 
 @nox.session
+def counters(session: nox.Session) -> None:
+    """Hardware counters of the chosen cases, read with ncu, beside the stored ones: ``nox -s counters -- --case ID``."""
+    install(session, "gate")
+    perfgate(session, "counters", *session.posargs)
+
+
+@nox.session
 def doctor(session: nox.Session) -> None:
     """Is this machine a good runner: one line a check, with the remedy."""
     install(session, "doctor")

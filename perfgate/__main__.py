@@ -1,4 +1,4 @@
-"""``python -m perfgate``: run, compiled, judge, update-baselines, calibrate, tune, side-by-side, brief, history, report, doctor. Parses options once, joins the stages, exits by the contract."""
+"""``python -m perfgate``: run, compiled, judge, update-baselines, calibrate, tune, side-by-side, brief, counters, history, report, doctor. Parses options once, joins the stages, exits by the contract."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ import os
 import sys
 from pathlib import Path
 
-from perfgate import brief, calibrate, compiled_gate, gate, history, judge, settings, side_by_side, tune, update
+from perfgate import (
+    brief,
+    calibrate,
+    compiled_gate,
+    counters,
+    gate,
+    history,
+    judge,
+    settings,
+    side_by_side,
+    tune,
+    update,
+)
 from perfgate.doctor import facts as doctor
 from perfgate.github import propose
 from perfgate.page import command as page
@@ -22,6 +34,7 @@ _OWN_OPTIONS = {
     "tune": tune.main,
     "side-by-side": side_by_side.main,
     "brief": brief.main,
+    "counters": counters.main,
     "history": history.main,
     "doctor": doctor.main,
     "report": page.main,
@@ -74,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         ("tune", "search the allowed tiles on this card and propose the kernel's list"),
         ("side-by-side", "the rules of other gates and ours on recorded launches"),
         ("brief", "write down what is known of a case, for whoever makes it faster next"),
+        ("counters", "read hardware counters with ncu, store them, say what moved"),
         ("history", "every case over the commits that changed its baselines"),
         ("doctor", "check that this machine is a good runner"),
         ("report", "make one HTML page of saved files, no card needed"),

@@ -200,6 +200,7 @@ def _keep(session: Session, done: list[Stage], code: int) -> None:
                 note=stage.note,
                 passed=stage.passed,
                 verdicts=stage.verdicts,
+                why=stage.why,
             )
             for stage in done
         ),

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from perfgate.cards import slug
+from perfgate.why_evidence import MOVED_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,8 @@ def leave_page(session: Session, run: Path, timed: Stage | None) -> str:
         words += [f"--baseline={timed.baseline}"] if timed.baseline else []
         words += [f"--calibration={recorded}" for recorded in _calibrations(session)]
         words += [f"--history={past}" for past in _history(session)]
+        moved = session.output / MOVED_FILE
+        words += [f"--counters={moved}"] if moved.is_file() else []
     try:
         done = subprocess.run(  # noqa: S603 - our own words
             words, cwd=session.settings.root, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False

@@ -54,6 +54,7 @@ def format_text(  # noqa: PLR0913 - what to show, and how by name
     brief: bool = False,
     quiet: bool = False,
     look: Look = PLAIN,
+    why: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """A table that fits the terminal, then each verdict's sentence, then one line that says how it went.
 
@@ -66,6 +67,7 @@ def format_text(  # noqa: PLR0913 - what to show, and how by name
             one reason all but the first few.
         quiet: Brief, and only the rows of cases that do not pass.
         look: What the terminal can show.
+        why: By case id, what moved with its time; said below its sentence.
     """
     brief = brief or quiet
     rows = [v for v in verdicts if v.case != "*" and not (quiet and not v.exit_code)]  # `*` is about a file, not a case
@@ -79,12 +81,12 @@ def format_text(  # noqa: PLR0913 - what to show, and how by name
         lines += [""] if shown else []
     elif rows:
         lines += [*_table(rows, metrics or {}, look), ""]
-    lines += _sentences(verdicts, brief=brief, look=look)
+    lines += _sentences(verdicts, brief=brief, look=look, why=why or {})
     return "\n".join([*lines, *look.folded(f"{title}: {outcome(verdicts, partial)}")])
 
 
-def _sentences(verdicts: Sequence[Verdict], *, brief: bool, look: Look) -> list[str]:
-    """Each verdict's sentence with its asides, the worst first."""
+def _sentences(verdicts: Sequence[Verdict], *, brief: bool, look: Look, why: Mapping[str, Sequence[str]]) -> list[str]:
+    """Each verdict's sentence with what moved with it and its asides, the worst first."""
     lines: list[str] = []
     spoken = Counter[str]()
     unsaid: list[str] = []
@@ -96,6 +98,9 @@ def _sentences(verdicts: Sequence[Verdict], *, brief: bool, look: Look) -> list[
         first, *rest = look.wrapped(plain(said(verdict)))
         coloured = look.painted(str(verdict.status), _COLOURS.get(verdict.status, ""))
         lines += [first.replace(str(verdict.status), coloured, 1), *rest]
+        lines += [
+            line for text in why.get(verdict.case, ()) for line in look.wrapped(plain(f"why: {text}"), indent="  ")
+        ]
         lines += [line for aside in verdict.asides for line in look.wrapped(plain(aside.text), indent="  ")]
     if brief:
         lines += [line for text in unsaid[:_MOST_SENTENCES] for line in look.wrapped(plain(text))]
@@ -142,6 +147,10 @@ class StageLike(Protocol):
     def spent(self) -> str:
         """Where its seconds went."""
 
+    @property
+    def why(self) -> Mapping[str, Sequence[str]]:
+        """By case id, what moved with the time of one that is slower or faster."""
+
 
 def summary(  # noqa: PLR0913 - as `format_text`
     stages: Sequence[StageLike],
@@ -187,7 +196,9 @@ def _stage(stage: StageLike, *, code: int, quiet: bool, look: Look) -> list[str]
     if stage.verdicts and (bad or not quiet):
         found = stage.recording
         numbers = recording_metrics(found, card(found.environment.get("gpu", ""))) if found else None
-        text = format_text(stage.verdicts, metrics=numbers, title=stage.name, brief=True, quiet=quiet, look=within)
+        text = format_text(
+            stage.verdicts, metrics=numbers, title=stage.name, brief=True, quiet=quiet, look=within, why=stage.why
+        )
         lines += [f"  {line}" if line else "" for line in text.splitlines()]
     if stage.again and code:
         again = plain(stage.again)  # a command stays one line, so that it can be taken as it is

@@ -38,6 +38,8 @@ class StageRecord:
     passed: tuple[str, ...] = ()
     """Cases that simply passed, where the stage has no verdicts on those."""
     verdicts: tuple[Verdict, ...] = ()
+    why: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By case id, what moved with the time of one that is slower or faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ def run_to_json(run: RunRecord) -> dict[str, Any]:
                 "note": stage.note,
                 "passed": list(stage.passed),
                 "verdicts": [verdict_to_json(verdict) for verdict in stage.verdicts],
+                "why": {case: list(sentences) for case, sentences in stage.why.items()},
             }
             for stage in run.stages
         ],
@@ -128,7 +131,16 @@ def _stage(read: Reader, entry: dict[str, Any]) -> StageRecord:
         note=read.text(entry, "note"),
         passed=read.texts(entry, "passed"),
         verdicts=read.verdicts(entry, "verdicts"),
+        why=_why(read, entry),
     )
+
+
+def _why(read: Reader, entry: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What moved with each case; none in a run of a gate that did not say it yet."""
+    if "why" not in entry:
+        return {}
+    by_case = read.object(entry, "why")
+    return {case: read.texts(by_case, case) for case in by_case}
 
 
 class Reader:

@@ -7,13 +7,14 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perfgate.records import GateError, Recording, Status, Verdict
 from perfgate.settings import load_suite
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from perfgate.settings import Settings
@@ -68,6 +69,8 @@ class Stage:
     """The command that judges the saved files to the same verdicts."""
     spent: str = ""
     """Where its seconds went."""
+    why: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By case id, what moved with the time of one that is slower or faster."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
-from perfgate import comparable, git, machine, other_side, report
+from perfgate import comparable, git, machine, other_side, report, why_evidence
 from perfgate.baselines import read_recording
 from perfgate.cards import slug
 from perfgate.limits import Limits, read_limits
@@ -79,7 +79,11 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
                 for case in chosen
             )
             return stage
-        for name in ("current.json", "verdicts.json"):  # of an earlier run, which must not be taken for this one's
+        for name in (
+            "current.json",
+            "verdicts.json",
+            why_evidence.MOVED_FILE,
+        ):  # of an earlier run, which must not be taken for this one's
             (session.output / name).unlink(missing_ok=True)
         measured = _measure(session, chosen, against)
     except GateError as error:
@@ -224,6 +228,7 @@ def _judge(session: Session, chosen: tuple[str, ...], against: _Comparison, meas
     stage.verdicts += verdicts
     (session.output / "verdicts.json").write_text(report.format_json(verdicts) + "\n", encoding="utf-8")
     stage.again = _again(session, against, selected)
+    stage.why = why_evidence.explain(session, verdicts, recording, baseline=against.baseline, other=against.other)
 
 
 def _again(session: Session, against: _Comparison, selected: Collection[str] | None) -> str:

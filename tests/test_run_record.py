@@ -34,6 +34,7 @@ RUN = RunRecord(
                     asides=(Aside(text="machine", ratio=1.0, matters=True),),
                 ),
             ),
+            why={"a": ("machine code: registers 90 → 100", "counters: none moved")},
         ),
     ),
 )
@@ -46,6 +47,12 @@ def _document() -> dict[str, Any]:
 
 def test_a_run_comes_back_as_it_was() -> None:
     assert read_run(json.dumps(run_to_json(RUN)), source="run.json") == RUN
+
+
+def test_a_run_of_a_gate_that_did_not_say_why_yet_is_read() -> None:
+    document = _document()
+    del document["stages"][0]["why"]
+    assert read_run(json.dumps(document), source="run.json").stages[0].why == {}
 
 
 def _spoiled() -> list[tuple[str, Any, str]]:
@@ -80,6 +87,9 @@ def _spoiled() -> list[tuple[str, Any, str]]:
         ("a whole number too large to be one", lambda d: verdict(d).update(low=10**400), "malformed"),
         ("wrong that is a number", lambda d: verdict(d).update(wrong=0), "malformed"),
         ("a text too long to be a sentence", lambda d: verdict(d).update(text="x" * 4001), "malformed"),
+        ("what moved that is a list", lambda d: stage(d).update(why=[]), "malformed"),
+        ("what moved that is one text", lambda d: stage(d).update(why={"a": "x"}), "malformed"),
+        ("what moved that is a number", lambda d: stage(d).update(why={"a": [1]}), "malformed"),
         ("an aside that is text", lambda d: verdict(d).update(asides=["x"]), "malformed"),
     ]
 
