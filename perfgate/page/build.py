@@ -133,7 +133,8 @@ def _change(verdict: Verdict) -> str:
 
 
 def _why(inputs: Inputs, cases: Sequence[CaseView]) -> str:
-    moved = [text for case in cases if case.attention for text in case.moved_with_it]
+    first = sorted(cases, key=lambda case: not case.attention)
+    moved = [text for case in first for text in case.moved_with_it]
     if moved:
         return " ".join(moved[:_MOST_NAMED])
     every = [verdict for stage in inputs.stages for verdict in stage.verdicts]
