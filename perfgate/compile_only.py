@@ -65,9 +65,10 @@ class Capture:
 class _Driver:
     """Stands in for Triton's active driver: names the target, loads and launches nothing."""
 
-    def __init__(self, arch: Architecture, target: object) -> None:
+    def __init__(self, arch: Architecture, target: object, *, lowered: str) -> None:
         self._arch = arch
         self._target = target
+        self._lowered = lowered
 
     @property
     def utils(self) -> SimpleNamespace:
@@ -84,8 +85,11 @@ class _Driver:
         return self._target
 
     def get_current_device(self) -> str:
-        """A key of its own in Triton's caches, which are kept by device: real launches never see these kernels."""
-        return f"perfgate-{self._arch.name}"
+        """A key of its own in Triton's caches, which are kept by device: real launches never see these kernels.
+
+        Nor does one code path see another's, which those caches would not tell apart.
+        """
+        return f"perfgate-{self._arch.name}-{self._lowered}"
 
     def get_current_stream(self, _device: object = None) -> int:
         return 0
@@ -160,7 +164,7 @@ def compile_only(arch: Architecture, *, lowered_for: str = "") -> Iterator[Captu
         try:
             lowered = (lowered_for or arch.name).removeprefix("sm_")
             knobs.runtime.override_arch = f"sm{lowered}"  # or TRITON_OVERRIDE_ARCH compiles for another card unseen
-            driver.set_active(_Driver(arch, GPUTarget("cuda", number, 32)))
+            driver.set_active(_Driver(arch, GPUTarget("cuda", number, 32), lowered=lowered))
             for owner, replacement in replacements:
                 owner.run = replacement
             yield capture

@@ -187,7 +187,7 @@ def _is_of_group(operation: str) -> bool:
 
 def _operand_bytes(operation: str) -> int:
     """Of one operand's element, by what the operation says of its numbers; FP16 and BF16 where it says nothing."""
-    sizes = {"TF32": 4, "F64": 8, "E4M3": 1, "E5M2": 1, "S8": 1, "U8": 1}
+    sizes = {"DMMA": 8, "TF32": 4, "E4M3": 1, "E5M2": 1, "S8": 1, "U8": 1}
     return next((size for name, size in sizes.items() if name in operation.split(".")), 2)
 
 

@@ -117,6 +117,22 @@ result["stages"] = facts(lambda: matmul(64, 64, 32, stages=2))
 result["spilled"] = facts(lambda: matmul(128, 128, 32, warps=2))
 result["too much shared"] = facts(lambda: matmul(128, 128, 64, warps=8, stages=3))
 result["hopper"] = facts(lambda: matmul(128, 128, 64, warps=8, stages=3), target="sm_90")
+
+def half():
+    a, b, tile = meta(512, 512).half(), meta(512, 512).half(), dict(BLOCK_M=64, BLOCK_N=128, BLOCK_K=32)
+    k.matmul[(1, 1)](a, b, meta(512, 512), 512, 512, 512, 512, 1, 512, 512, **tile, num_warps=4, num_stages=3)
+
+lowered = compiled.compile_case(half, contract={}, target="sm_90", lowered_for="sm_89")
+result["lowered"] = [dataclasses.asdict(one) for one in lowered.kernels]
+result["not lowered"] = facts(half, target="sm_90")
+result["ada"] = facts(half)
+def copying():
+    a = meta(512, 512).T.contiguous()
+    matmul(64, 64, 32, a=a)
+    a.zero_()
+
+result["operations"] = [dataclasses.asdict(one) for one in compiled.compile_case(copying, contract={}).operations]
+result["no operations"] = list(compiled.compile_case(lambda: matmul(64, 64, 32), contract={}).operations)
 result["misaligned"] = facts(lambda: matmul(64, 64, 32, a=meta(512, 512).flatten()[1:1 + 511 * 512].view(511, 512)))
 result["tuned"] = [facts(lambda: copy(k.tuned, n)) for n in (4096, 8192, 4000)]
 result["remembered"] = [len(k.tuned.cache), str(k.tuned.best_config)]

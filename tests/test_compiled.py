@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from compiled_scenarios import run_scenarios
 
+from perfgate.occupancy import architecture, occupancy
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -77,6 +79,28 @@ def test_the_same_tile_fits_the_larger_architecture(found: dict[str, Any]) -> No
 
     assert facts["blocks_per_sm"] == 1
     assert facts["code_hash"] != found["too much shared"][0]["code_hash"]
+
+
+def test_code_lowered_for_another_architecture_is_its_code_in_the_targets_limits(found: dict[str, Any]) -> None:
+    (lowered,), (native,), (ada,) = found["lowered"], found["not lowered"], found["ada"]
+
+    assert [one["main_loop"]["tensor_unit"] for one in (lowered, native, ada)] == ["mma16", "wgmma16", "mma16"]
+    assert lowered["code_hash"] != ada["code_hash"]  # assembled for the card that is there
+    fit = [
+        occupancy(architecture(name), warps=4, registers=one["registers"], shared_bytes=one["shared_bytes"])
+        for name, one in (("sm_90", lowered), ("sm_89", ada))
+    ]
+    assert [lowered["limited_by"], ada["limited_by"]] == [one.limited_by for one in fit]
+    assert [lowered["blocks_per_sm"], ada["blocks_per_sm"]] == [one.blocks_per_sm for one in fit]
+
+
+def test_what_torch_moves_beside_the_kernels_is_a_fact_of_the_case(found: dict[str, Any]) -> None:
+    size = 4 * 512 * 512
+    assert found["operations"] == [
+        {"name": "clone", "moved_bytes": 2 * size},
+        {"name": "zero_", "moved_bytes": size},
+    ]
+    assert found["no operations"] == []
 
 
 def test_a_misaligned_view_is_specialised_as_its_user_launch_would_be(found: dict[str, Any]) -> None:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perfgate.compiled_baseline import CompiledBaseline, CompiledCase, read_compiled, write_compiled
+from perfgate.compiled_baseline import (
+    CompiledBaseline,
+    CompiledCase,
+    Operation,
+    facts_of,
+    read_compiled,
+    write_compiled,
+)
 from perfgate.records import GateError, KernelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 FACTS = KernelFacts(
     name="matmul_kernel",
@@ -39,6 +46,7 @@ FACTS = KernelFacts(
     grid=1024,
     arguments={"M": 4096, "stride_am": -4096},
 )
+COPY = Operation(name="clone", moved_bytes=1 << 20)
 LOOPLESS = replace(FACTS, main_loop={}, arguments={})
 BASELINE = CompiledBaseline(
     target="sm_89",
@@ -48,7 +56,7 @@ BASELINE = CompiledBaseline(
     reason="first recording",
     cases={
         "k7": CompiledCase(contract={"shapes": [[8, 4], [4, 8]], "precision": "tf32"}, kernels=(FACTS, FACTS)),
-        "k1": CompiledCase(contract={"shapes": [[8, 8], [8, 8]]}, kernels=(FACTS, LOOPLESS)),
+        "k1": CompiledCase(contract={"shapes": [[8, 8], [8, 8]]}, kernels=(FACTS, LOOPLESS), operations=(COPY,)),
     },
 )
 
@@ -70,6 +78,28 @@ def test_what_is_written_is_read_back(path: Path) -> None:
     write_compiled(path, BASELINE)
 
     assert read_compiled(path) == replace(BASELINE, source=str(path))
+
+
+@pytest.mark.parametrize("facts", [FACTS, LOOPLESS])
+def test_one_kernels_facts_are_read_back_from_their_json(facts: KernelFacts) -> None:
+    assert facts_of(json.loads(json.dumps(asdict(facts)))) == facts
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"registers": "118"}, "'registers'"),
+        ({"speed": 1}, "unknown key 'speed'"),
+        ({"main_loop": None}, "'main_loop'"),
+    ],
+)
+def test_what_no_kernel_has_is_refused_with_where_it_stood(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(GateError, match=said) as refused:
+        facts_of({**asdict(FACTS), **changes}, where="a kernel of pair 3", path=Path("study.json"))
+    assert refused.value.text.startswith("study.json")
+    assert "a kernel of pair 3" in refused.value.text
+    with pytest.raises(GateError, match="a list as a kernel where an object is expected"):
+        facts_of([])
 
 
 def test_the_same_facts_give_the_same_bytes_in_any_order(path: Path) -> None:
@@ -146,6 +176,11 @@ def kernel(data: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def operation(data: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = data["cases"]["k1"]["operations"][0]
+    return found
+
+
 REFUSED = [
     ("other-schema", "schema 2", spoil(lambda data: data.update(schema=2))),
     ("other-schema", "schema True", spoil(lambda data: data.update(schema=True))),
@@ -189,6 +224,17 @@ REFUSED = [
         spoil(lambda data: kernel(data)["main_loop"].update(instructions={}, total=0)),
     ),
     ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data)["instructions"].update(tensor_core=63))),
+    ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data)["main_loop"].update(tensor_unit=16))),
+    ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data)["main_loop"].update(shared_bytes=-1))),
+    ("malformed-baseline", "'main_loop'", spoil(lambda data: kernel(data)["main_loop"].pop("shared_bytes"))),
+    ("malformed-baseline", "lacks 'operations'", spoil(lambda data: data["cases"]["k1"].pop("operations"))),
+    ("malformed-baseline", "the operations of", spoil(lambda data: data["cases"]["k1"].update(operations={}))),
+    ("malformed-baseline", "an operation of", spoil(lambda data: data["cases"]["k1"].update(operations=["clone"]))),
+    ("malformed-baseline", "lacks 'moved_bytes'", spoil(lambda data: operation(data).pop("moved_bytes"))),
+    ("malformed-baseline", "unknown key 'time'", spoil(lambda data: operation(data).update(time=1))),
+    ("malformed-baseline", "-1 bytes of 'clone'", spoil(lambda data: operation(data).update(moved_bytes=-1))),
+    ("malformed-baseline", "1.5 bytes", spoil(lambda data: operation(data).update(moved_bytes=1.5))),
+    ("malformed-baseline", "bytes of ''", spoil(lambda data: operation(data).update(name=""))),
 ]
 
 

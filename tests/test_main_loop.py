@@ -67,6 +67,27 @@ def test_a_trip_copies_one_step_of_both_operands(found: dict[str, list[dict[str,
     assert facts["main_loop"]["instructions"]["async_copy_128"] * 16 * 32 * warps == (m + n) * k * bytes_each
 
 
+def test_the_unit_is_by_the_operands_that_reach_the_tensor_cores(found: dict[str, list[dict[str, Any]]]) -> None:
+    units = {name: product(found, name)["main_loop"]["tensor_unit"] for name in TILED}
+    assert units == {name: {"split": "mma32", "hopper": "wgmma16"}.get(name, "mma16") for name in TILED}
+    assert {found[name][0]["main_loop"]["tensor_unit"] for name in ("vector", "ieee")} == {""}
+
+
+@pytest.mark.parametrize("name", [name for name in TILED if name != "hopper"])
+def test_a_trip_writes_one_step_to_shared_memory_and_each_warp_reads_its_rows_and_columns(
+    found: dict[str, list[dict[str, Any]]], name: str
+) -> None:
+    facts = product(found, name)
+    m, n, k, warps = (facts["config"][key] for key in ("BLOCK_M", "BLOCK_N", "BLOCK_K", "num_warps"))
+    step = (m + n) * k * (4 if name == "split" else 2)
+    read = facts["main_loop"]["shared_bytes"] * warps - step
+
+    # Warps stand in a grid over the tile: each row of A is read once for every column of warps, and so on.
+    grids = [(rows, warps // rows) for rows in (1, 2, 4, 8) if rows <= warps]
+    expected = [step // (m + n) * (m * columns + n * rows) for rows, columns in grids]
+    assert min(abs(read - one) / one for one in expected) < 0.05  # and a few words that are no operands
+
+
 def test_long_sums_are_a_loop_in_a_loop_and_the_inner_one_is_the_main_one(
     found: dict[str, list[dict[str, Any]]],
 ) -> None:

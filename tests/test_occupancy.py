@@ -23,7 +23,7 @@ PROFILES = [
     pytest.param(4, 96, 32768, 3, 25.00, 24.35, id="64x64x32"),
 ]
 
-# Evaluates NVIDIA's header over a grid. Both sides walk it in the same order, so the output is bare numbers.
+# Evaluates NVIDIA's header over a grid of warps, registers and shared bytes. Both sides walk it in the same order, so the output is bare numbers.
 ORACLE = """
 #include <climits>
 #include <cstdio>
@@ -37,8 +37,9 @@ int main() {
     card.sharedMemPerBlockOptin = SHARED_BLOCK; card.reservedSharedMemPerBlock = 1024;
     cudaOccDeviceState state;
     const int shared[] = {SHARED_GRID};
-    for (int warps = 1; warps <= 32; ++warps)
-        for (int registers = 1; registers <= 255; registers += registers < 16 ? 5 : 1)
+    const int only[] = {WARPS_GRID};
+    for (int warps : only)
+        for (int registers = 1; registers <= 255; registers += REGISTER_STEP)
             for (int bytes : shared) {
                 cudaOccFuncAttributes kernel;
                 kernel.maxThreadsPerBlock = INT_MAX; kernel.numRegs = registers; kernel.numBlockBarriers = 1;
@@ -70,15 +71,16 @@ def find_header() -> Path | None:
     return next((place for place in places if (place / "cuda_occupancy.h").is_file()), None)
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES, ids=lambda arch: arch.name)
-def test_the_formula_agrees_with_nvidias_header_on_the_whole_grid(arch: Architecture, tmp_path: Path) -> None:
+def ask_header(
+    arch: Architecture, directory: Path, *, warps: list[int], register_step: int, shared: list[int]
+) -> list[str]:
+    """What NVIDIA's header says for every combination: blocks, the four limits, and which of them bind, as numbers."""
     include, compiler = find_header(), shutil.which("g++") or shutil.which("c++")
     if include is None:
         pytest.skip("cuda_occupancy.h is not installed (it is NVIDIA's and comes with nvidia-cuda-runtime or Triton)")
     if compiler is None:
         pytest.skip("no C++ compiler (g++ or c++) to build NVIDIA's cuda_occupancy.h with")
-    grid = shared_grid(arch)
-    source = tmp_path / "oracle.cpp"
+    source, program = directory / "oracle.cpp", directory / "oracle"
     source.write_text(ORACLE)
     number = arch.name.removeprefix("sm_")
     values = {
@@ -88,27 +90,50 @@ def test_the_formula_agrees_with_nvidias_header_on_the_whole_grid(arch: Architec
         "THREADS": 32 * arch.warps_per_sm,
         "SHARED_SM": arch.shared_per_sm,
         "SHARED_BLOCK": arch.shared_per_block,
-        "SHARED_GRID": ",".join(map(str, grid)),
+        "SHARED_GRID": ",".join(map(str, shared)),
+        "WARPS_GRID": ",".join(map(str, warps)),
+        "REGISTER_STEP": register_step,
     }
-    program = tmp_path / "oracle"
-    defines = [f"-D{name}={value}" for name, value in values.items()]
-    subprocess.run([compiler, "-O1", "-w", f"-I{include}", *defines, str(source), "-o", str(program)], check=True)
-    lines = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout.splitlines()
+    header = directory / "grid.h"
+    header.write_text("".join(f"#define {name} {value}\n" for name, value in values.items()))
+    command = [compiler, "-O1", "-w", f"-I{include}", "-include", str(header), str(source), "-o", str(program)]
+    subprocess.run(command, check=True)
+    return subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout.splitlines()
 
-    cases = [
-        (warps, registers, shared)
-        for warps in range(1, 33)
-        for registers in (1, 6, 11, *range(16, 256))
-        for shared in grid
-    ]
+
+def hold_to_header(
+    arch: Architecture, directory: Path, *, warps: list[int], register_step: int, shared: list[int]
+) -> int:
+    """Compare every combination; returns how many there were."""
+    lines = ask_header(arch, directory, warps=warps, register_step=register_step, shared=shared)
+    registers = range(1, 256, register_step)
+    cases = [(w, r, s) for w in warps for r in registers for s in shared]
     assert len(lines) == len(cases)
-    assert len(cases) > 250_000
-    for (warps, registers, shared), line in zip(cases, lines, strict=True):
-        found = occupancy(arch, warps=warps, registers=registers, shared_bytes=shared)
+    for (of_warps, of_registers, of_shared), line in zip(cases, lines, strict=True):
+        found = occupancy(arch, warps=of_warps, registers=of_registers, shared_bytes=of_shared)
         factors = sum(FACTORS[name] for name in found.limited_by.split(" and "))
         limits = (found.by_registers, found.by_shared, found.by_warps, found.by_blocks)
         ours = " ".join(map(str, (found.blocks_per_sm, *limits, factors)))
-        assert ours == line, f"{arch.name}: {warps} warps, {registers} registers, {shared} bytes"
+        assert ours == line, f"{arch.name}: {of_warps} warps, {of_registers} registers, {of_shared} bytes"
+    return len(cases)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES, ids=lambda arch: arch.name)
+def test_the_formula_agrees_with_nvidias_header_for_all_warps_and_all_registers(
+    arch: Architecture, tmp_path: Path
+) -> None:
+    """With shared memory around every size at which one block more or less fits."""
+    count = hold_to_header(arch, tmp_path, warps=[*range(1, 33)], register_step=1, shared=shared_grid(arch))
+    assert count >= 32 * 255 * 30
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES, ids=lambda arch: arch.name)
+def test_the_formula_agrees_with_nvidias_header_for_every_byte_of_shared_memory(
+    arch: Architecture, tmp_path: Path
+) -> None:
+    """And past what a block may have; with few and many warps and registers."""
+    every = [*range(arch.shared_per_block + 130)]
+    assert hold_to_header(arch, tmp_path, warps=[4], register_step=254, shared=every) == 2 * len(every)
 
 
 @pytest.mark.parametrize(("warps", "registers", "shared", "blocks", "static", "measured"), PROFILES)

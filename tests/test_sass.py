@@ -199,6 +199,53 @@ def test_a_tensor_core_instruction_has_the_work_of_its_shape(instruction: str, f
     assert sass.tensor_flops([instruction] * 3) == 3 * flops
 
 
+@pytest.mark.parametrize(
+    ("code", "unit"),
+    [
+        (["HMMA.1688.F32.TF32 R4, R8, R2, R4"], "mma32"),
+        (["HMMA.16816.F32.BF16 R4, R8.reuse, R2, R4"], "mma16"),
+        (["@P0 HMMA.16816.F16 R20, R4, R4, R4"], "mma16"),
+        (["QMMA.16832.F32.E4M3.E4M3 R16, R4.ROW, R4.COL, R12"], "mma8"),
+        (["IMMA.16832.S8.S8 R12, R4.ROW, R4.COL, R4"], "mma8"),
+        (["DMMA.884 R8, R8, R10, R8"], "mma64"),
+        (["HGMMA.64x256x16.F32 R24, gdesc[UR8], R24, !UPT"], "wgmma16"),
+        (["HGMMA.64x64x8.F32.TF32 R24, R4, gdesc[UR8].tnspB, R24, gsb0"], "wgmma32"),
+        (["FFMA R1, R2, R3, R4", "HMMA.16816.F32 R4, R8, R2, R4", "HMMA.1688.F32.TF32 R4, R8, R2, R4"], "mma16"),
+        (["FFMA R1, R2, R3, R4", "LDSM.16.M88.4 R4, [R9]"], ""),
+        ([], ""),
+    ],
+)
+def test_the_unit_is_that_of_the_first_tensor_core_instruction(code: list[str], unit: str) -> None:
+    assert sass.tensor_unit(code) == unit
+
+
+@pytest.mark.parametrize(
+    ("instruction", "moved"),
+    [
+        ("LDSM.16.M88.4 R4, [R9]", 4 * 8 * 16),
+        ("LDSM.16.MT88.2 R4, [R9]", 2 * 8 * 16),
+        ("LDSM.16.M88 R4, [R9]", 8 * 16),
+        ("STSM.16.M88.4 [R9], R4", 4 * 8 * 16),
+        ("LDS R4, [R9]", 32 * 4),
+        ("LDS.64 R4, [R9]", 32 * 8),
+        ("@P0 LDS.128 R4, [R9]", 32 * 16),
+        ("LDS.U16 R4, [R9]", 32 * 2),
+        ("STS.U8 [R9], R4", 32),
+        ("LDGSTS.E.BYPASS.LTC128B.128 [R9], [R2.64], P1", 32 * 16),
+        ("HGMMA.64x128x16.F32 R24, gdesc[UR8], R24, !UPT", (64 + 128) * 16 * 2 // 4),
+        ("HGMMA.64x64x8.F32.TF32 R24, R4, gdesc[UR8].tnspB, R24, gsb0", (64 + 64) * 8 * 4 // 4),
+        ("LDG.E.128 R4, [R2.64]", 0),
+        ("STG.E.128 [R4.64], R8", 0),
+        ("HMMA.16816.F32 R4, R8, R2, R4", 0),
+        ("LDL R4, [R1]", 0),
+        ("BAR.SYNC.DEFER_BLOCKING 0x0", 0),
+    ],
+)
+def test_an_instruction_moves_its_bytes_to_or_from_shared_memory(instruction: str, moved: int) -> None:
+    assert sass.shared_bytes([instruction]) == moved
+    assert sass.shared_bytes([instruction] * 3) == 3 * moved
+
+
 def test_a_tensor_core_instruction_without_a_shape_is_refused() -> None:
     with pytest.raises(GateError) as refused:
         sass.tensor_flops(["HMMA.F32 R1, R2, R3, R4"])
