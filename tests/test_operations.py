@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +11,18 @@ import torch
 from test_compiled_verdict import FACTS, baseline, case, changed, judge
 
 from kernels import matmul
+from perfgate.building import Built, read_built
 from perfgate.compiled_baseline import CompiledCase, Operation
+from perfgate.compiled_verdict import judge_compiled
+from perfgate.model import passed_s
+from perfgate.model_card import MODEL_CARDS
 from perfgate.operations import watch_operations
 from perfgate.records import Status
+from perfgate.wording import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 COPY = Operation(name="clone", moved_bytes=134_217_728)
 FILL = Operation(name="zero_", moved_bytes=4096)
@@ -167,9 +174,17 @@ def test_a_copy_weighs_more_than_a_block_that_its_changed_code_lost_and_less_tha
     assert judge(with_operations(COPY, kernel=spilled), stored()).reason == "spills"
 
 
-def test_the_time_of_a_copy_is_that_of_the_card_that_is_compiled_for() -> None:
-    from perfgate.compiled_verdict import judge_compiled
+@pytest.mark.parametrize(("target", "card"), [("sm_89", "rtx-4090"), ("sm_90", "native")])
+def test_the_time_of_a_copy_is_that_of_the_card_that_is_compiled_for(target: str, card: str) -> None:
+    (verdict,) = judge_compiled(
+        {"k1": with_operations(COPY)}, replace(stored(), target=target), versions={}, target=target
+    )
+    known = MODEL_CARDS[card]
+    assert f"about {duration(passed_s(COPY.moved_bytes, known) + known.launch_s)} more on an" in verdict.text
 
-    now = {"k1": with_operations(COPY)}
-    (verdict,) = judge_compiled(now, replace(stored(), target="sm_90"), versions={}, target="sm_90")
-    assert "more on an H100 SXM by the model" in verdict.text
+
+def test_operations_are_read_back_from_the_process_that_compiled(tmp_path: Path) -> None:
+    built = Built(cases={"k1": with_operations(COPY, FILL)}, versions={"triton": "3.8.0"})
+    file = tmp_path / "built.json"
+    file.write_text(json.dumps(asdict(built)))
+    assert read_built(file) == built
