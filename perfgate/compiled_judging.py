@@ -46,10 +46,10 @@ def judge(
     cases = {case.id: case for case in settings.load_suite(project).CASES}
     judged = []
     for verdict in found:
-        sides = [side[verdict.case].kernels for side in (before.cases, now) if verdict.case in side]
+        sides = [side[verdict.case] for side in (before.cases, now) if verdict.case in side]
         if len(sides) != 2 or verdict.case not in cases:  # noqa: PLR2004 - before and now
             judged.append(verdict)
             continue
         old, new = (modelling.modelled(cases[verdict.case], side, works=works, card=card) for side in sides)
-        judged.append(with_model(verdict, kernels=(sides[0], sides[1]), modelled=(old, new)))
+        judged.append(with_model(verdict, kernels=(sides[0].kernels, sides[1].kernels), modelled=(old, new)))
     return tuple(judged)

@@ -7,6 +7,7 @@ is not known there. Nothing is judged here.
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from perfgate import model
@@ -14,6 +15,7 @@ from perfgate import model
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from perfgate.compiled_baseline import CompiledCase
     from perfgate.model import Prediction
     from perfgate.model_card import ModelCard
     from perfgate.records import Case, KernelFacts
@@ -37,8 +39,17 @@ def load_works(project: Settings) -> Works | None:
     return works
 
 
-def modelled(case: Case, kernels: Sequence[KernelFacts], *, works: Works, card: ModelCard) -> Prediction | None:
-    """The time of a call that makes these launches; None where one of them is not known or cannot be modelled."""
+def modelled(case: Case, built: CompiledCase, *, works: Works, card: ModelCard) -> Prediction | None:
+    """The time of a call, of its launches and of what torch moves beside them; None where one cannot be modelled."""
+    launches = of_launches(case, built.kernels, works=works, card=card)
+    if launches is None:
+        return None
+    beside_s = sum(model.passed_s(one.moved_bytes, card) + card.launch_s for one in built.operations)
+    return replace(launches, time_s=launches.time_s + beside_s)
+
+
+def of_launches(case: Case, kernels: Sequence[KernelFacts], *, works: Works, card: ModelCard) -> Prediction | None:
+    """The time of these launches alone; None where one of them is not known or cannot be modelled."""
     known = works(case, kernels)
     if not kernels or any(work is None for work in known):
         return None

@@ -42,7 +42,7 @@ def rank(document: dict[str, Any], project: Settings, cases: Mapping[str, Case])
         times = {}
         for one in running(case):
             kernels = [facts_from_json(kernel) for kernel in case["candidates"][one]["kernels"]]
-            if prediction := modelling.modelled(cases[name], kernels, works=works, card=card):
+            if prediction := modelling.of_launches(cases[name], kernels, works=works, card=card):
                 times[one] = prediction
                 case["candidates"][one]["modelled"] = {
                     "time_s": prediction.time_s,

@@ -14,7 +14,7 @@ from perfgate.compiled_baseline import (
     CompiledBaseline,
     CompiledCase,
     Operation,
-    facts_of,
+    facts_from_json,
     read_compiled,
     write_compiled,
 )
@@ -82,7 +82,7 @@ def test_what_is_written_is_read_back(path: Path) -> None:
 
 @pytest.mark.parametrize("facts", [FACTS, LOOPLESS])
 def test_one_kernels_facts_are_read_back_from_their_json(facts: KernelFacts) -> None:
-    assert facts_of(json.loads(json.dumps(asdict(facts)))) == facts
+    assert facts_from_json(json.loads(json.dumps(asdict(facts)))) == facts
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_one_kernels_facts_are_read_back_from_their_json(facts: KernelFacts) -> 
 )
 def test_what_no_kernel_has_is_refused_with_where_it_stood(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(GateError, match=said) as refused:
-        facts_of({**asdict(FACTS), **changes}, where="a kernel of pair 3", path=Path("study.json"))
+        facts_from_json({**asdict(FACTS), **changes}, where="a kernel of pair 3", path=Path("study.json"))
     assert refused.value.text.startswith("study.json")
     assert "a kernel of pair 3" in refused.value.text
     with pytest.raises(GateError, match="a list as a kernel where an object is expected"):
-        facts_of([])
+        facts_from_json([])
 
 
 def test_the_same_facts_give_the_same_bytes_in_any_order(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perfgate import modelling
+from perfgate.compiled_baseline import CompiledCase, Operation
 from perfgate.model import Prediction, Stream
 from perfgate.model_card import MODEL_CARDS
 from perfgate.modelled_verdict import TOLERANCE, with_model
@@ -99,10 +100,28 @@ def test_a_launch_that_the_suite_does_not_know_leaves_the_whole_case_without_a_t
     case: Any = object()
     card = MODEL_CARDS["sm89"]
     known = Stream(read_bytes=3e9, written_bytes=0.0)
-    both = modelling.modelled(case, [FACTS, FACTS], works=lambda _case, _kernels: [known, known], card=card)
-    one = modelling.modelled(case, [FACTS], works=lambda _case, _kernels: [known], card=card)
+    both = modelling.of_launches(case, [FACTS, FACTS], works=lambda _case, _kernels: [known, known], card=card)
+    one = modelling.of_launches(case, [FACTS], works=lambda _case, _kernels: [known], card=card)
     assert both is not None
     assert one is not None
     assert both.time_s == pytest.approx(2 * one.time_s)
-    assert modelling.modelled(case, [FACTS, FACTS], works=lambda _case, _kernels: [known, None], card=card) is None
-    assert modelling.modelled(case, [], works=lambda _case, _kernels: [], card=card) is None
+    assert modelling.of_launches(case, [FACTS, FACTS], works=lambda _case, _kernels: [known, None], card=card) is None
+    assert modelling.of_launches(case, [], works=lambda _case, _kernels: [], card=card) is None
+
+
+def test_what_torch_moves_beside_the_launches_is_time_of_the_call() -> None:
+    case: Any = object()
+    card = MODEL_CARDS["sm89"]
+
+    def works(_case: object, _kernels: object) -> list[Stream]:
+        return [Stream(read_bytes=3e9, written_bytes=0.0)]
+
+    copied = CompiledCase(
+        contract={}, kernels=(FACTS,), operations=(Operation(name="clone", moved_bytes=3_000_000_000),)
+    )
+    alone, beside = (
+        modelling.modelled(case, built, works=works, card=card) for built in (replace(copied, operations=()), copied)
+    )
+    assert alone is not None
+    assert beside is not None
+    assert beside.time_s == pytest.approx(2 * alone.time_s)

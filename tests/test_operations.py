@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +11,7 @@ import torch
 from test_compiled_verdict import FACTS, baseline, case, changed, judge
 
 from kernels import matmul
-from perfgate.building import Built, read_built
-from perfgate.compiled_baseline import CompiledCase, Operation
+from perfgate.compiled_baseline import CompiledCase, Operation, case_from_json, case_to_json
 from perfgate.compiled_verdict import judge_compiled
 from perfgate.model import passed_s
 from perfgate.model_card import MODEL_CARDS
@@ -184,7 +183,5 @@ def test_the_time_of_a_copy_is_that_of_the_card_that_is_compiled_for(target: str
 
 
 def test_operations_are_read_back_from_the_process_that_compiled(tmp_path: Path) -> None:
-    built = Built(cases={"k1": with_operations(COPY, FILL)}, versions={"triton": "3.8.0"})
-    file = tmp_path / "built.json"
-    file.write_text(json.dumps(asdict(built)))
-    assert read_built(file) == built
+    built = with_operations(COPY, FILL)
+    assert case_from_json(json.loads(json.dumps(case_to_json(built))), name="k1", path=tmp_path) == built
