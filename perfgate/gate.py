@@ -183,7 +183,8 @@ def _finish(session: Session, done: list[Stage], *, began_s: float) -> int:
 def _say(session: Session, text: str) -> None:
     """What is being done, unless only what needs attention is wanted."""
     if not session.request.quiet:
-        print("\n".join(terminal.look(sys.stdout, os.environ).folded(text)), flush=True)
+        lines = terminal.look(sys.stdout, os.environ).folded(text)
+        print("".join(f"{line}\n" for line in lines), end="", flush=True)  # in one piece, as two stages speak at a time
 
 
 def _keep(session: Session, done: list[Stage], code: int) -> None:
