@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perfgate.reading import recording_from_json
 from perfgate.records import SCHEMA, GateError, Recording, Samples
 from perfgate.statistics import benchmark_stats
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -225,16 +224,7 @@ def write_recording(path: Path, recording: Recording, **options: Any) -> None:  
     document = recording_to_json(recording, **options)
     recording_from_json(json.loads(json.dumps(document)), source=str(path))
     text = render(document) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 is for secrets; this file is shared
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, text)
 
 
 def render(value: object, depth: int = 0) -> str:

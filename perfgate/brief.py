@@ -6,9 +6,7 @@ Owns the command line, which files are read, and whose time a stored time is. Me
 from __future__ import annotations
 
 import math
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,7 @@ from perfgate.occupancy import architecture
 from perfgate.records import GateError
 from perfgate.statistics import typical_seconds
 from perfgate.usage import Parser
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     import argparse
@@ -162,16 +161,13 @@ def _shown(project: Settings, path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write the brief.
+
+    Raises:
+        GateError: ``not-written``.
+    """
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_whole(path, text, make_folder=False)
     except OSError as error:
         raise GateError(
             "not-written", f"{path} cannot be written ({error}); name a file in a folder that can."

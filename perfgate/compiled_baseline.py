@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from perfgate.records import SCHEMA, GateError, KernelFacts, MainLoop
+from perfgate.whole_file import write_whole
 
 _TEXTS = ("target", "triton", "torch", "ptxas", "recorded_at", "commit", "reason")
 _KEYS = frozenset({"schema", "cases", *_TEXTS})
@@ -112,17 +111,7 @@ def write_compiled(path: Path, baseline: CompiledBaseline) -> None:
     }
     text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     _baseline(json.loads(text), path=path)  # what could not be read back is not written
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_whole(path, text)
 
 
 def _baseline(data: object, *, path: Path) -> CompiledBaseline:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perfgate import git
 from perfgate.compiled_baseline import CompiledCase, case_from_json, case_to_json
 from perfgate.records import SCHEMA, GateError
 from perfgate.session import output_folder
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from perfgate.settings import Settings
 
@@ -83,14 +82,7 @@ class CompiledCache:
             return
         held = {"case": case_to_json(entry.case), "versions": dict(entry.versions)}
         text = json.dumps({"schema": SCHEMA, "key": key, "digest": _digest(held), "held": held}, allow_nan=False)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).replace(self._path(key))
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_whole(self._path(key), text)
 
     def drop_oldest(self) -> None:
         """Keep the folder to its bound; other runs may do the same at this time."""

@@ -19,10 +19,11 @@ from perfgate import card_lock, counters_profile, counters_report, measuring, ot
 from perfgate.cards import slug
 from perfgate.counters_compare import compare, page_document
 from perfgate.counters_ncu import CARD_NOT_KNOWN, NO_NCU, NO_PERMISSION
-from perfgate.counters_store import Store, read_store, write_store, write_whole
+from perfgate.counters_store import Store, read_store, write_store
 from perfgate.records import GateError
 from perfgate.session import Request, Session, open_session
 from perfgate.usage import Parser
+from perfgate.whole_file import write_whole
 from perfgate.why import counter_sentences
 
 if TYPE_CHECKING:

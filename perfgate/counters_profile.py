@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from perfgate.counters_compare import gathered
 from perfgate.counters_metrics import METRICS
 from perfgate.counters_ncu import NO_NCU, Profiled, profiled, refuse_errors
-from perfgate.counters_store import CaseCounters, write_whole
+from perfgate.counters_store import CaseCounters
 from perfgate.records import GateError
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

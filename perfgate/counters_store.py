@@ -6,19 +6,18 @@ Owns the records and the format, which `brief_counters` reads too; judges nothin
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perfgate.baselines import render
 from perfgate.brief_counters import counters_from_text
 from perfgate.counters_metrics import METRICS
 from perfgate.records import SCHEMA, GateError
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,19 +170,6 @@ def write_store(path: Path, store: Store) -> None:
     text = render(to_json(store)) + "\n"
     store_from_text(text, source=str(path))
     write_whole(path, text)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file to a temporary one beside it, then rename that over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 is for secrets; this file is shared
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _text(parent: Mapping[str, Any], key: str, source: str) -> str:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from perfgate import correctness, settings
-from perfgate.counters_store import write_whole
 from perfgate.launched import cache_folder, launched_by
 from perfgate.records import GateError
 from perfgate.tune_worker import Workload
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

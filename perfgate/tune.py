@@ -30,6 +30,7 @@ from perfgate.records import GateError
 from perfgate.session import Request, Session, open_session
 from perfgate.tune_choice import shortest
 from perfgate.usage import Parser
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,11 +91,11 @@ def run(project: settings.Settings, options: Options) -> int:
         document["about"] |= {key: about[key] for key in ("launches", "top", "command")}
 
     def keep() -> None:
-        tune_document.write(path, tune_document.as_text(document))
+        write_whole(path, tune_document.as_text(document))
 
     def publish() -> str:
         page = tune_report.markdown(document)
-        tune_document.write(path.with_suffix(".md"), page)
+        write_whole(path.with_suffix(".md"), page)
         return page
 
     if new := [case for case in cases if case not in document["cases"]]:
@@ -140,9 +141,9 @@ def _without_card(session: Session, options: Options, document: dict[str, Any], 
     project, why = session.settings, session.environment["why"]
     cases = {case.id: case for case in settings.load_suite(project).CASES}
     ranked = tune_ranking.rank(document, project, cases)
-    tune_document.write(path, tune_document.as_text(document))
+    write_whole(path, tune_document.as_text(document))
     page = tune_ranking.markdown(document, ranked) if ranked else tune_report.markdown(document)
-    tune_document.write(path.with_suffix(".md"), page)
+    write_whole(path.with_suffix(".md"), page)
     print(page, flush=True)
     if not ranked:
         raise GateError(

@@ -9,10 +9,7 @@ Owns the format of ``tune.json`` and what its numbers say together. By case id: 
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfgate.records import SCHEMA, GateError
@@ -21,6 +18,7 @@ from perfgate.tune_pruning import prune
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
 _CASE = {"note": str, "candidates": dict, "left_out": dict}
 _CANDIDATE = {"config": dict, "kernels": list, "error": str, "pruned": str}
@@ -84,19 +82,6 @@ def read(path: Path, *, same: Mapping[str, Any]) -> dict[str, Any]:
     for case in found["cases"].values():  # what could not be asked or measured then, perhaps can be now
         case.pop("failed", None)
     return found
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def as_text(document: Mapping[str, Any]) -> str:

@@ -26,9 +26,9 @@ _ROWS = 12
 _HEAD = ("rank", "candidate", "modelled", "over best", "bound by", "registers", "blocks/SM", "L2 hit", "DRAM")
 _TEXT = """\
 No card: nothing was measured. These are modelled times of the tuned kernel alone on {title}, from the machine code for {target} and from
-tile, order of tiles and shape. Held to 139 measured pairs on the 4090's code path of an H100, the model's pick was within 5 % of the
-best measured in 18 of 18 cases; of two tiles that it puts 10 % apart, 4 in 100 were the other way round. On a 4090 it was not
-held to anything but published profiles. On the card, `nox -s tune` measures."""
+tile, order of tiles and shape. How far such a ranking was right on an H100, and where not, is in
+`baselines/nvidia-h100-80gb-hbm3/model-sm89.md`; on a 4090 the model was held to nothing but published profiles. On the card,
+`nox -s tune` measures."""
 
 
 def rank(document: dict[str, Any], project: Settings, cases: Mapping[str, Case]) -> dict[str, dict[str, Prediction]]:

@@ -15,9 +15,10 @@ from perfgate.cards import card, slug
 from perfgate.compiled_baseline import read_compiled
 from perfgate.compiled_key import triton_version
 from perfgate.counters_compare import page_document
-from perfgate.counters_store import read_store, write_whole
+from perfgate.counters_store import read_store
 from perfgate.records import BASELINE_COMMIT, GateError, Status
 from perfgate.stored import compiled_name, find
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

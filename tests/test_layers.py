@@ -14,6 +14,7 @@ import perfgate
 PACKAGE = Path(perfgate.__file__).parent
 ORDER = [
     "records",
+    "whole_file",
     "usage",
     "terminal",
     "progress",
@@ -179,7 +180,7 @@ ALLOWED_TO_PARTS = {
     "doctor": {*ORDER, "git", "settings", "machine", "card_lock"},
     "page": {*ORDER},
 }
-ALLOWED_TO_STORE = {"records", "statistics", "reading"}
+ALLOWED_TO_STORE = {"records", "whole_file", "statistics", "reading"}
 FOREIGN = ("torch", "triton", "pytest", "numpy", "pynvml", "matplotlib")
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perf_tests.model_study.__main__ import read
+from perf_tests.model_study.page import points
+from perf_tests.model_study.rates import rates, tolerance
 from perfgate import modelling
 from perfgate.compiled_baseline import CompiledCase, Operation
 from perfgate.model import Prediction, Stream
 from perfgate.model_card import MODEL_CARDS
 from perfgate.modelled_verdict import TOLERANCE, with_model
 from perfgate.records import KernelFacts, Status, Verdict
+from perfgate.statistics import typical_seconds
+
+ROOT = Path(__file__).resolve().parent.parent
 
 FACTS = KernelFacts(
     name="matmul_kernel",
@@ -55,6 +62,13 @@ def test_a_time_that_grew_beyond_the_tolerance_is_slower_and_says_what_moved() -
 @pytest.mark.parametrize(("change", "status"), [(TOLERANCE + 0.001, "SLOWER"), (TOLERANCE - 0.001, "SAME")])
 def test_the_tolerance_is_where_it_says(change: float, status: str) -> None:
     assert judged(HELD, takes(1.0), takes(1 + change)).status == status
+
+
+def test_the_tolerance_is_the_smallest_step_of_the_study_with_one_in_a_hundred_the_wrong_way_round() -> None:
+    kept = ROOT / "baselines" / "nvidia-h100-80gb-hbm3" / "model-sm89.json.gz"
+    found = rates(points(read(kept), typical_seconds))
+    assert tolerance(found, chance=0.01) == TOLERANCE
+    assert tolerance(found, chance=0.03) < TOLERANCE
 
 
 def test_within_the_tolerance_the_verdict_stays_and_the_sentence_tells_both() -> None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     Built = dict[tuple[str, str, str], CompiledCase]
 
-TOLERANCE = 1.1
+TELLING = 1.1
+"""A modelled ratio that is worth telling; the gate itself calls nothing SLOWER by the model below its own, wider tolerance."""
 BY_ID = {case.id: case for case in cases.CASES}
 HALF, ONE_STAGE, ORDER, MASKS, COPIES, EIGHT_WARPS, DEFAULT_WARPS = MUTANTS
 ADA, HOPPER = "sm_89", "sm_90"
@@ -119,8 +120,8 @@ def test_every_mutant_is_right(mutant: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mutant", "case"), MODELLED_SLOWER)
-def test_a_mutant_is_flagged_by_its_modelled_time(built: Built, mutant: str, case: str) -> None:
-    assert ratio(built, mutant, case) > TOLERANCE
+def test_a_mutant_is_told_as_slower_by_its_modelled_time(built: Built, mutant: str, case: str) -> None:
+    assert ratio(built, mutant, case) > TELLING
 
 
 @pytest.mark.parametrize("one", HIDDEN, ids=lambda one: f"{one.mutant}, {one.case}, {one.grows}")
@@ -130,7 +131,7 @@ def test_a_mutant_that_does_more_of_what_does_not_bind_is_told_and_not_flagged(b
     )
     assert dict(after.terms_s)[one.grows] > 1.03 * dict(before.terms_s)[one.grows]
     assert (before.bound, after.bound) == (one.bound, one.bound)
-    assert 0.999 < ratio(built, one.mutant, one.case) < TOLERANCE
+    assert 0.999 < ratio(built, one.mutant, one.case) < TELLING
     found = verdict(built, one.mutant, one.case)
     assert (found.status, found.reason) == (Status.SAME, "same-resources")
     assert one.told in found.text
@@ -187,7 +188,7 @@ def test_the_model_would_call_a_copy_that_spares_a_launch_the_quicker_way_withou
     case = "k16_transposed_a"
     kernels = [model.total(launches(built, name, case)).time_s for name in (KERNEL, COPIES)]
     assert kernels[1] < kernels[0]
-    assert 1.03 < ratio(built, COPIES, case) < TOLERANCE
+    assert 1.03 < ratio(built, COPIES, case) < TELLING
 
 
 @pytest.mark.parametrize("case", ["k1_square", "sq512_fp32"])

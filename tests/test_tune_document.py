@@ -9,6 +9,7 @@ import pytest
 
 from perfgate import tune_document as kept
 from perfgate.records import GateError
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,16 +44,16 @@ def test_what_facts_rule_out_is_marked_and_counted_beside_what_was_left_out_befo
 
 def test_a_document_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "tune.json"
-    kept.write(path, kept.as_text(document(a=1.0)))
+    write_whole(path, kept.as_text(document(a=1.0)))
     assert kept.read(path, same={"target": "sm_89"}) == document(a=1.0)
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "tune.json"
-    kept.write(path, "old")
+    write_whole(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        kept.write(path, "half a text \ud800")
+        write_whole(path, "half a text \ud800")
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -80,7 +81,7 @@ def test_what_is_no_document_is_refused_in_one_sentence(tmp_path: Path, text: st
 
 def test_a_document_of_another_kernel_or_card_is_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "tune.json"
-    kept.write(path, kept.as_text(document()))
+    write_whole(path, kept.as_text(document()))
     with pytest.raises(GateError, match="made with target 'sm_89', expected the 'sm_90' of now") as caught:
         kept.read(path, same={"target": "sm_90"})
     assert caught.value.reason == "other-recording"
@@ -91,7 +92,7 @@ def test_a_case_that_could_not_be_measured_is_tried_again_and_a_candidate_that_f
     found["cases"]["k"]["failed"] = "the card throttled"
     found["cases"]["k"]["candidates"]["a"]["failed"] = "its process died"
     found["cases"]["unasked"] = {"note": "", "failed": "the compiler died", "candidates": {}, "left_out": {}}
-    kept.write(tmp_path / "tune.json", json.dumps(found))
+    write_whole(tmp_path / "tune.json", json.dumps(found))
     cases = kept.read(tmp_path / "tune.json", same={})["cases"]
     assert list(cases) == ["k", "v"]
     case = cases["k"]

@@ -22,8 +22,8 @@ from perfgate import card_lock, measuring, settings, throughput
 from perfgate.records import SCHEMA, GateError
 from perfgate.session import Request, open_session
 from perfgate.statistics import typical_seconds
-from perfgate.tune_document import write
 from perfgate.usage import Parser
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def study(session: Session, path: CodePath, given: Any, *, command: str, output:
         entries[pair.case, pair.id] |= {"kernels": kernels, "error": error}
         running += [] if error else [pair]
     file = output / f"{path.name}.json"
-    write(file, json.dumps(document, indent=1) + "\n")
+    write_whole(file, json.dumps(document, indent=1) + "\n")
     if not session.environment["gpu"]:
         return document
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -118,7 +118,7 @@ def study(session: Session, path: CodePath, given: Any, *, command: str, output:
             times[key].append(seconds)
         for key, found in times.items():
             entries[key]["seconds"] = found
-        write(file, json.dumps(document, indent=1) + "\n")
+        write_whole(file, json.dumps(document, indent=1) + "\n")
     return document
 
 
@@ -126,7 +126,7 @@ def publish(documents: Sequence[dict[str, Any]], output: Path) -> None:
     """Write and print what the documents say of the model."""
     for document in documents:
         text = page.markdown(document, typical_seconds)
-        write(output / f"{document['path']}.md", text)
+        write_whole(output / f"{document['path']}.md", text)
         print(text)
         if page.plot(document, typical_seconds, output / f"{document['path']}.svg"):
             print(f"model-study: wrote {document['path']}.md and .svg in {output}")

@@ -66,7 +66,7 @@ class Rates:
         return sum(1 + case.loss <= _CLOSE for case in self.by_case)
 
 
-def rates(points: Sequence[Point], *, apart: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.3)) -> Rates:
+def rates(points: Sequence[Point], *, apart: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.25, 0.3)) -> Rates:
     """Rates of some pairs."""
     errors = sorted(abs(point.error) for point in points)
     return Rates(

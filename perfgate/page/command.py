@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from perfgate.page.extras import read_extras
 from perfgate.page.inputs import read_inputs
 from perfgate.records import GateError
 from perfgate.usage import Parser
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from perfgate.page.view import View
@@ -106,21 +105,14 @@ def drawn(found: View) -> dict[str, str]:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: to a temporary one beside it, then renamed over it.
+    """Write a file of the page.
 
     Raises:
         GateError: ``unwritable``.
     """
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 is for secrets; this file is shared
-        Path(temporary).replace(path)
+        write_whole(path, text, make_folder=False)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise GateError(
             "unwritable", f"{path} cannot be written ({error}), expected a folder that can be; name another."
         ) from None
