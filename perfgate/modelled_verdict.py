@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perfgate import code_changes
-from perfgate.records import Status, Verdict
+from perfgate.records import Aside, Status, Verdict
 from perfgate.wording import duration
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 TOLERANCE = 0.25
 """Of the pairs that the study on the 4090's code path put that far apart, it had 1 in 288 the wrong way round: the smallest
 step with at most 1 in 100 (`baselines/nvidia-h100-80gb-hbm3/model-sm89.md`; 2 in 100 at 0.2, 4 in 100 at 0.1)."""
-_WORTH_TELLING = 0.01
+_WORTH_TELLING, _WORTH_SHOWING = 0.01, 0.05
+"""Changes that a verdict tells, and that are shown where the verdict's sentence is not."""
 
 
 def with_model(
@@ -61,6 +62,9 @@ def with_model(
             text=f"{verdict.case}: {told}: {_moved(*kernels)}; to hold the gain, `nox -s update-baselines -- --reason …`.",
         )
     within = "" if slower or faster else f", within the {TOLERANCE:.0%} that the model may be wrong by"
+    if verdict.status is Status.SAME:  # a line of its own, which a brief report shows too
+        aside = Aside(text=f"{told}{within}.", matters=abs(change) >= _WORTH_SHOWING)
+        return replace(verdict, asides=(*verdict.asides, aside))
     return replace(verdict, text=f"{verdict.text.rstrip('.')}; {told}{within}.")
 
 

@@ -17,6 +17,7 @@ from perfgate.model import Prediction, Stream
 from perfgate.model_card import MODEL_CARDS
 from perfgate.modelled_verdict import TOLERANCE, with_model
 from perfgate.records import KernelFacts, Status, Verdict
+from perfgate.report_text import format_text
 from perfgate.statistics import typical_seconds
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,13 +72,21 @@ def test_the_tolerance_is_the_smallest_step_of_the_study_with_one_in_a_hundred_t
     assert tolerance(found, chance=0.03) < TOLERANCE
 
 
-def test_within_the_tolerance_the_verdict_stays_and_the_sentence_tells_both() -> None:
+def test_within_the_tolerance_the_verdict_stays_and_a_line_beside_it_tells_the_model() -> None:
     found = judged(HELD, takes(1e-3), takes(1.1e-3))
-    assert (found.status, found.reason) == (Status.SAME, "same-resources")
-    assert found.text == (
-        "k1: the code changed, its resources hold; modelled 1.000 ms → 1.100 ms a call (+10%), bound by DRAM, within the 25% "
-        "that the model may be wrong by."
+    assert (found.status, found.reason, found.text) == (Status.SAME, "same-resources", HELD.text)
+    (aside,) = found.asides
+    assert aside.text == (
+        "modelled 1.000 ms → 1.100 ms a call (+10%), bound by DRAM, within the 25% that the model may be wrong by."
     )
+    assert aside.matters
+    assert f"{HELD.case}: {aside.text}" in " ".join(format_text([found], brief=True).split())
+
+
+def test_a_small_change_is_told_and_not_shown_where_sentences_are_left_out() -> None:
+    (aside,) = judged(HELD, takes(1e-3), takes(1.02e-3)).asides
+    assert not aside.matters
+    assert judged(HELD, takes(1e-3), takes(1.005e-3)) is HELD
 
 
 def test_as_much_faster_is_faster() -> None:
