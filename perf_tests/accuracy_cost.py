@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perfgate import workers
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
@@ -93,13 +94,8 @@ def measure(project: Settings, case_ids: Sequence[str], *, processes: int, round
         words = [sys.executable, "-m", "perf_tests.accuracy_cost", *case_ids]
         words += ["--rounds", str(rounds), "--seed", str(seed + number)]
         try:
-            done = subprocess.run(  # noqa: S603 - this project's own command
-                words,
-                cwd=project.root,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=project.launch_timeout_s,
+            done = workers.run(
+                words, cwd=project.root, environment=workers.environment(), timeout_s=project.launch_timeout_s
             )
         except subprocess.TimeoutExpired:
             raise GateError(

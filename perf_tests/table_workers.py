@@ -1,19 +1,19 @@
 """Worker processes of the table as their parent sees them: started with a code path, let go, read, ended.
 
-Owns environment and lifetime of a process. A worker and the compilers that it starts are a process group, so that
-none of them is left on the card when it is ended.
+Owns environment and lifetime of a process. The compilers that a worker starts end with it (see `perfgate.workers`), so
+that none of them is left on the card.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from perfgate import workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,16 +69,14 @@ class Worker:
         return False
 
     def kill(self, because: str = "") -> None:
-        """End it and all that it started, finished or not; once, as its number may be another's later."""
+        """End it and all that it started, finished or not; what it is ended for is said once."""
         if self._gone:
             return
         self._gone, self._because = True, because
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        workers.end(self.process)
         if self.process.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
-        self.process.wait()
 
     def why(self) -> str:
         """Why it ended, in a few words."""
@@ -110,14 +108,13 @@ def start(  # noqa: PLR0913 - each is one independent choice, all by name
     file = output / f"{name}.job.json"
     file.write_text(json.dumps({**job, "events": str(events)}) + "\n", encoding="utf-8")
     with log.open("wb") as stream:
-        process = subprocess.Popen(  # noqa: S603 - our own module
+        process = workers.start(
             [*COMMAND, str(file)],
             cwd=root,
-            env=environment(path, cache=root / ".perfgate" / "table" / f"cache-{path}", threads=threads),
+            environment=environment(path, cache=root / ".perfgate" / "table" / f"cache-{path}", threads=threads),
             stdin=subprocess.PIPE,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
     return Worker(name=name, job=job, process=process, events=events, log=log)
 
@@ -128,7 +125,7 @@ def environment(path: str, *, cache: Path, threads: int) -> dict[str, str]:
     Caches are a code path's own: torch's compiler does not count the architecture that Triton is told to lower for
     among what its cached code depends on. They are kept, so that what has been tuned is never tuned again.
     """
-    inherited = {key: value for key, value in os.environ.items() if key != "TRITON_OVERRIDE_ARCH"}
+    inherited = {key: value for key, value in workers.environment().items() if key != "TRITON_OVERRIDE_ARCH"}
     return {
         **inherited,
         **({} if path == NATIVE else {"TRITON_OVERRIDE_ARCH": path}),

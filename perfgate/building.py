@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perfgate import settings
+from perfgate import settings, workers
 from perfgate.compiled_baseline import CompiledCase, case_from_json, case_to_json
 from perfgate.compiled_cache import Entry, open_cache
 from perfgate.compiled_key import COMPILER, gather, triton_package
@@ -114,7 +114,8 @@ def build_apart(
 
 def _environment(source: Source) -> dict[str, str]:
     """Of the processes: without the interpreter, and with the Triton of the source first on the path."""
-    found = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_COMPILING}
+    inherited = workers.environment()
+    found = {name: value for name, value in inherited.items() if name not in _NOT_FOR_COMPILING}
     if source.triton is not None:
         found["PYTHONPATH"] = os.pathsep.join([str(source.triton), *filter(None, [found.get("PYTHONPATH")])])
     return found

@@ -79,8 +79,7 @@ def record(session: Session, plan: Plan, kept: Path) -> tuple[Verdict, ...]:
             keep(kept, document)
     finally:
         if ahead:
-            ahead.abandon()
-            ahead.process.wait()
+            ahead.end()
     return tuple(failed.values())
 
 

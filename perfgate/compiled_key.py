@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import perfgate
 from perfgate.sources import reached
+from perfgate.workers import REACHING_COMPILER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
 
 COMPILER = "perfgate.compiling"
 """The module that compiles and reads code; what it imports of this project is an ingredient."""
-_REACHING = ("ALLOW_", "DISABLE_", "LLVM_", "MLIR_", "NVPTX_", "PTXAS_", "TRITON_", "USE_IR_LOC")
-"""How the names of variables begin that Triton and the compilers below it ask for (3.6 to 3.8)."""
 _PLACES = frozenset({"TRITON_CACHE_DIR", "TRITON_HOME"})
-"""Of those, the ones that say where compiled kernels are kept, and not what they are."""
+"""Of the variables that reach the compiler, those that say where compiled kernels are kept, and not what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +94,7 @@ def gather(
         environment={
             name: f"{value} {_state(Path(value))}"
             for name, value in environment.items()
-            if name.startswith(_REACHING) and name not in _PLACES
+            if name.startswith(REACHING_COMPILER) and name not in _PLACES
         },
         target=project.target,
     )

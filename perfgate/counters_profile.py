@@ -12,13 +12,13 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perfgate import workers
 from perfgate.counters_compare import gathered
 from perfgate.counters_metrics import METRICS
 from perfgate.counters_ncu import NO_NCU, Profiled, profiled, refuse_errors
@@ -154,17 +154,15 @@ def _one_process(
 def _run(command: Sequence[str], settings: Settings, log: Path) -> str:
     """Run ncu with what is beneath it; says how it ended."""
     with log.open("wb") as stream:
-        process = subprocess.Popen(  # noqa: S603 - ncu, and this project's own module
-            command, cwd=settings.root, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
+        process = workers.start(
+            command, cwd=settings.root, environment=workers.environment(), stdout=stream, stderr=stream
         )
         try:
             code = process.wait(settings.launch_timeout_s)
         except subprocess.TimeoutExpired:
             return f"it did not end within {settings.launch_timeout_s} s"
         finally:
-            if process.poll() is None:  # with ncu, what it profiles
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            workers.end(process)  # with ncu, what it profiles
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
     return f"exit code {code}: {lines[-1]}"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from perfgate import workers
 from perfgate.cards import slug
 from perfgate.why_evidence import MOVED_FILE
 
@@ -37,14 +39,17 @@ def leave_page(session: Session, run: Path, timed: Stage | None) -> str:
         moved = session.output / MOVED_FILE
         words += [f"--counters={moved}"] if moved.is_file() else []
     try:
-        done = subprocess.run(  # noqa: S603 - our own words
-            words, cwd=session.settings.root, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
+        done = _run(session, words)
     except subprocess.TimeoutExpired:
         return f"page: none, as it was not made within {_TIMEOUT_S} s; make it with python -m perfgate report {run}"
     if done.returncode:
         return f"page: none ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
     return done.stdout.strip().replace("report:", "page:", 1)
+
+
+def _run(session: Session, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """It imports no kernel and gets the whole environment; it ends with the run."""
+    return workers.run(words, cwd=session.settings.root, environment=os.environ, timeout_s=_TIMEOUT_S)
 
 
 def _calibrations(session: Session) -> list[Path]:
@@ -59,9 +64,7 @@ def _history(session: Session) -> list[Path]:
     environment, path = session.environment, session.output / "history.json"
     card = slug(environment["gpu"], environment.get("code_path") or "native")
     words = [sys.executable, "-m", "perfgate", "history", f"--gpu={card}", "--format=json"]
-    done = subprocess.run(  # noqa: S603 - our own words
-        words, cwd=session.settings.root, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
+    done = _run(session, words)
     if done.returncode:
         return []
     path.write_text(done.stdout, encoding="utf-8")

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from perfgate import workers
 from perfgate.records import SCHEMA, GateError, Status, Verdict
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ class TestRun:
             os.close(self.go)
             self.go = None
 
+    def end(self) -> None:
+        """End the process, whatever it does, and all that it started."""
+        self.abandon()
+        workers.end(self.process)
+
     def finish(self) -> Results:
         """Wait for the end and return what every test said.
 
@@ -88,18 +94,17 @@ class TestRun:
         try:
             code: int | None = self.process.wait(self.timeout_s)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
             code = None
-        except BaseException:
-            self.process.kill()
-            raise
+        finally:
+            self.end()
         if refused := _refusal(self.log):
             raise GateError("refused", refused)
-        ended = f"did not end within {self.timeout_s} s" if code is None else _why(self.log, code)
+        late = f"did not end within {self.timeout_s} s (launch_timeout_s in [tool.perfgate])"
+        ended = late if code is None else _why(self.log, code)
         if not self.results.is_file():
             raise GateError("no-results", f"{self.name} left no results ({ended}); its output is in {self.log}.")
-        return _read(self.results, ended=ended)
+        fate = f"was ended while it ran, as it {late}" if code is None else f"died while it ran ({ended})"
+        return _read(self.results, fate=fate)
 
 
 def start_tests(  # noqa: PLR0913 - each is one independent choice, all by name
@@ -122,7 +127,7 @@ def start_tests(  # noqa: PLR0913 - each is one independent choice, all by name
         results_path: Where the process writes what every test said; its output goes beside it.
         cases: Selected cases; empty means all.
         pytest_args: More of pytest's options.
-        environment: Added to this process's own.
+        environment: Added to what a worker gets of this process's own (see `workers`).
         timeout_s: Seconds from the beginning of the tests.
         wait: Import and collect, but begin no test before `TestRun.begin`: so a process starts while another measures.
         other_plugins: Load the plugins that happen to be installed, as pytest does. Some cost seconds.
@@ -146,13 +151,12 @@ def start_tests(  # noqa: PLR0913 - each is one independent choice, all by name
     if read_end is not None:
         command.append(f"--perfgate-wait={read_end}")
     with results_path.with_suffix(".log").open("w", encoding="utf-8") as stream:
-        process = subprocess.Popen(  # noqa: S603 - our own tests
+        process = workers.start(
             command,
             cwd=settings.root,
-            env={**os.environ, **added},
+            environment=workers.environment(**added),
             stdout=stream,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
             pass_fds=() if read_end is None else (read_end,),
         )
     if read_end is not None:
@@ -179,7 +183,7 @@ def _why(log: Path, code: int) -> str:
     return (errors or lines[-1:] or ["no output"])[0]
 
 
-def _read(path: Path, *, ended: str) -> Results:
+def _read(path: Path, *, fate: str) -> Results:
     """Read what a run left; a test that was running when its process died took it down."""
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if document.get("schema") != SCHEMA:
@@ -188,7 +192,7 @@ def _read(path: Path, *, ended: str) -> Results:
         raise GateError("not-collected", f"The tests could not be collected: {document['collect_errors'][0]}.")
     for item in document["items"].values():
         if item["outcome"] == "running":
-            item.update(outcome="failed", text=f"{item['case']}: its process died while it ran ({ended}).")
+            item.update(outcome="failed", text=f"{item['case']}: its process {fate}.")
     return Results(
         items=document["items"],
         deselected=tuple(document["deselected"]),

@@ -7,14 +7,13 @@ code. Run as ``python -m perfgate.tune_compiling`` it is one of those processes.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perfgate import compiled, settings
+from perfgate import compiled, settings, workers
 from perfgate.occupancy import architecture
 from perfgate.records import GateError
 from perfgate.tune_pool import CRASHED, Pool, Progress, processors, serve
@@ -33,7 +32,7 @@ _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, NameError, Runt
 
 def triton_cache(output: Path) -> dict[str, str]:
     """Environment of the processes: a cache of their own, that the measuring ones find the compiled kernels in."""
-    return {**os.environ, "TRITON_CACHE_DIR": str(output / "triton-cache")}
+    return workers.environment(TRITON_CACHE_DIR=str(output / "triton-cache"))
 
 
 def compile_cases(

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from perfgate import comparable, tune_choice, tune_document
+from perfgate import comparable, tune_choice, tune_document, workers
 from perfgate.records import GateError, Launch, Samples
 from perfgate.tune_compiling import triton_cache
 from perfgate.tune_pool import Progress, ended
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
@@ -110,13 +110,8 @@ class Tuning:
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "perfgate.tune_worker", str(plan), str(steps)]
         with log.open("w", encoding="utf-8") as errors, steps.open(encoding="utf-8") as stream:
-            process = subprocess.Popen(  # noqa: S603 - our own module
-                command,
-                cwd=self.root,
-                env=triton_cache(self.output),
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
+            process = workers.start(
+                command, cwd=self.root, environment=triton_cache(self.output), stdout=errors, stderr=errors
             )
             try:
                 yield from _lines(stream, process, silent_s=self.silent_s)
@@ -125,8 +120,7 @@ class Tuning:
             except TimeoutError:
                 yield {"step": "ended", "why": f"took no step for {self.silent_s:g} s"}
             finally:
-                process.kill()
-                process.wait()
+                workers.end(process)
 
     def _take(self, number: int, step: Mapping[str, Any], progress: Progress) -> None:
         """Take one step into the document."""

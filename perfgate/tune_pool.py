@@ -15,6 +15,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from perfgate import workers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -76,11 +78,15 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self._left = True
         while any(thread.is_alive() for thread in self._threads):  # one may be just about to start its process
-            for worker in self._workers:
-                worker.kill()
+            self._end_processes()
             time.sleep(_POLL_S)
+        self._end_processes()
         for worker in self._workers:
             worker.end()
+
+    def _end_processes(self) -> None:
+        """Whatever they do, they will not answer; whoever waits for that goes on."""
+        workers.end(*(process for worker in self._workers if (process := worker.process)))
 
     def answers(self, jobs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Number and answer of each job, in the order of their ends; ``{"crashed": why}`` for one that gave none."""
@@ -102,17 +108,16 @@ class Pool:
         for _ in jobs:
             yield answered.get()
 
-    def start(self, log: Path) -> subprocess.Popen[str]:
+    def start(self, log: Path) -> subprocess.Popen[bytes]:
         """A new worker process, whose messages for people go to the log."""
         with log.open("w", encoding="utf-8") as stream:
-            return subprocess.Popen(  # noqa: S603 - our own module
+            return workers.start(
                 self._command,
                 cwd=self._cwd,
-                env=self._environment,
+                environment=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
-                text=True,
             )
 
 
@@ -121,18 +126,25 @@ class _Worker:
 
     def __init__(self, pool: Pool, log: Path, timeout_s: float) -> None:
         self._pool, self._log, self._timeout_s = pool, log, timeout_s
-        self._process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def ask(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Give it a job and wait for the answer."""
-        process = self._process = self._process or self._pool.start(self._log)
-        alarm = threading.Timer(self._timeout_s, process.kill)
+        process = self.process = self.process or self._pool.start(self._log)
+        overdue = threading.Event()
+
+        def end_overdue() -> None:
+            overdue.set()
+            workers.end(process)
+
+        alarm = threading.Timer(self._timeout_s, end_overdue)
         alarm.start()
-        line = ""
-        with contextlib.suppress(OSError):  # it is gone; the empty line says so
-            print(json.dumps(job), file=process.stdin, flush=True)
-            line = process.stdout.readline() if process.stdout else ""
-        overdue = not alarm.is_alive()
+        line = b""
+        if process.stdin and process.stdout:
+            with contextlib.suppress(OSError):  # it is gone; the empty line says so
+                process.stdin.write(json.dumps(job).encode() + b"\n")
+                process.stdin.flush()
+                line = process.stdout.readline()
         alarm.cancel()
         with contextlib.suppress(ValueError):  # half a line, or none
             answer: dict[str, Any] = json.loads(line)
@@ -140,21 +152,15 @@ class _Worker:
         with contextlib.suppress(subprocess.TimeoutExpired):  # its output has ended, so it is about to end by itself
             process.wait(_ENDING_S)
         self.end()
-        if overdue:
+        if overdue.is_set():
             return {CRASHED: f"gave no answer within {self._timeout_s:.0f} s"}
         return {CRASHED: ended(process.returncode, self._log)}
 
-    def kill(self) -> None:
-        """Whatever the process does, it will not answer; whoever waits for that goes on."""
-        if process := self._process:
-            process.kill()
-
     def end(self) -> None:
         """End the process."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process:
-            process.kill()
-            process.wait()
+            workers.end(process)
             for pipe in (process.stdin, process.stdout):
                 with contextlib.suppress(OSError):  # what could not be written is of no use any more
                     pipe.close() if pipe else None

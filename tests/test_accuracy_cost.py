@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perf_tests.accuracy_cost import KERNEL_ARMS, costs, in_rounds, measure, one_process
-from perfgate import machine, settings
+from perfgate import machine, settings, workers
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_processes_run_one_after_another_with_seeds_of_their_own(monkeypatch: py
         asked.append(words)
         return subprocess.CompletedProcess(words, 0, stdout='{"seconds": {}}', stderr="")
 
-    monkeypatch.setattr(subprocess, "run", answer)
+    monkeypatch.setattr(workers, "run", answer)
     found = measure(settings.load(ROOT), ["k7_small_k", "k9_tall_skinny"], processes=2, rounds=7, seed=5)
     assert found == [{"seconds": {}}] * 2
     said = "-m perf_tests.accuracy_cost k7_small_k k9_tall_skinny --rounds 7 --seed"
@@ -67,7 +67,7 @@ def test_a_process_that_fails_is_one_line_with_its_last_word(monkeypatch: pytest
     def fail(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(words, 1, stdout="", stderr="Traceback …\nRuntimeError: out of memory\n")
 
-    monkeypatch.setattr(subprocess, "run", fail)
+    monkeypatch.setattr(workers, "run", fail)
     with pytest.raises(GateError, match=r"failed in process 1 of 2: RuntimeError: out of memory; see") as caught:
         measure(settings.load(ROOT), ["k7_small_k"], processes=2, rounds=1, seed=0)
     assert caught.value.reason == "launch-failed"
@@ -80,9 +80,9 @@ def test_timing_needs_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_that_hangs_is_ended_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(words: list[str], *, timeout: float, **_: Any) -> None:
-        raise subprocess.TimeoutExpired(words, timeout)
+    def hang(words: list[str], *, timeout_s: float, **_: Any) -> None:
+        raise subprocess.TimeoutExpired(words, timeout_s)
 
-    monkeypatch.setattr(subprocess, "run", hang)
+    monkeypatch.setattr(workers, "run", hang)
     with pytest.raises(GateError, match=r"process 1 of 1, which was ended"):
         measure(settings.load(ROOT), ["k7_small_k"], processes=1, rounds=1, seed=0)

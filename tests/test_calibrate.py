@@ -34,7 +34,7 @@ class Workers:
         self.knobs: list[Any] = []
         self.outcomes: dict[int, str] = {}
         self.leave = True
-        self.abandoned = 0
+        self.ended = 0
 
     def start(self, _settings: object, file: str, results: Path, **options: Any) -> Worker:
         assert file == "test_calibration.py"
@@ -50,15 +50,8 @@ class Worker:
     results: Path
     options: dict[str, Any]
 
-    @property
-    def process(self) -> Worker:
-        return self
-
-    def abandon(self) -> None:
-        self.workers.abandoned += 1
-
-    def wait(self) -> None:
-        pass
+    def end(self) -> None:
+        self.workers.ended += 1
 
     def finish(self) -> stages.Results:
         workers = self.workers
@@ -209,7 +202,7 @@ def test_a_launch_that_leaves_nothing_ends_the_run_and_what_was_recorded_stays(w
     workers.leave = False
     assert run("--launches=8") == 2
     assert len(workers.begun) == 9
-    assert workers.abandoned == 1  # the next one was waiting
+    assert workers.ended == 1  # the next one was waiting
     assert len(recorded(KEPT)["launches"]) == 8
 
 

@@ -119,14 +119,14 @@ class Worker:
         self.plan: dict[str, Any] = {}
 
     def __call__(self, command: list[str], **options: Any) -> Any:
-        self.command, self.environment = command, options["env"]
+        self.command, self.environment = command, options["environment"]
         self.plan = json.loads(Path(command[-2]).read_text(encoding="utf-8"))
         Path(command[-1]).write_text("".join(json.dumps(step) + "\n" for step in self.steps), encoding="utf-8")
         return subprocess.CompletedProcess(command, self.returncode)
 
 
 def launch(monkeypatch: pytest.MonkeyPatch, worker: Worker, output: Path, path: str = "sm89") -> Any:
-    monkeypatch.setattr("subprocess.run", worker)
+    monkeypatch.setattr("perfgate.workers.run", worker)
     return measured.launch(ROOT, output, PATHS[path], PAIRS, number=7)
 
 

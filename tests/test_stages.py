@@ -179,7 +179,10 @@ def test_a_run_that_stops_half_way_leaves_the_rest_not_run(run: Run) -> None:
 def test_a_kernel_that_hangs_is_stopped_and_named(run: Run) -> None:
     results = run("time.sleep(60)", timeout_s=5)
     assert judged(results) == {"one": ("wrong-result", 1), "two": ("not-run", 2)}
-    assert "did not end within 5 s" in stages.verdicts(results, (), on_purpose=False)[0].text
+    assert (
+        "its process was ended while it ran, as it did not end within 5 s (launch_timeout_s"
+        in stages.verdicts(results, (), on_purpose=False)[0].text
+    )
 
 
 def test_a_test_file_that_cannot_be_imported_is_said(project: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from perfgate import left_page
+from perfgate import left_page, workers
 from perfgate.records import Aside, Status, Verdict
 from perfgate.report_text import format_text, summary
 from perfgate.session import Request, Session, Stage
@@ -58,7 +58,7 @@ def test_the_page_that_a_run_leaves_is_given_what_moved_where_anything_did(
         words.append(command)
         return SimpleNamespace(returncode=0, stdout="report: x")
 
-    monkeypatch.setattr(left_page, "subprocess", SimpleNamespace(run=ran, TimeoutExpired=TimeoutError))
+    monkeypatch.setattr(workers, "run", ran)
     session = Session(
         settings=Settings(root=tmp_path),
         request=Request(),

@@ -6,12 +6,11 @@ Owns how pairs get to `perfgate.tune_worker` and their times back.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from perfgate import workers
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ def launch(
     steps.unlink(missing_ok=True)
     with log.open("w", encoding="utf-8") as stream:
         command = [sys.executable, "-m", "perfgate.tune_worker", str(plan), str(steps)]
-        done = subprocess.run(  # noqa: S603 - our own module
-            command, cwd=root, env=_environment(path), stdout=stream, stderr=stream, timeout=_LAUNCH_S, check=False
+        done = workers.run(
+            command, cwd=root, environment=_environment(path), stdout=stream, stderr=stream, timeout_s=_LAUNCH_S
         )
     if done.returncode:
         raise GateError("no-samples", f"A measuring process ended with {done.returncode}; its output is in {log}.")
@@ -58,5 +57,5 @@ def launch(
 
 
 def _environment(path: CodePath) -> Mapping[str, str]:
-    inherited = {key: value for key, value in os.environ.items() if key != "TRITON_OVERRIDE_ARCH"}
+    inherited = {key: value for key, value in workers.environment().items() if key != "TRITON_OVERRIDE_ARCH"}
     return inherited | ({"TRITON_OVERRIDE_ARCH": path.lowered_for.replace("_", "")} if path.lowered_for else {})

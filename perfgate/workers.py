@@ -1,0 +1,218 @@
+"""Processes that import a kernel or the suite: what they see of the environment, how they start and how they end.
+
+Owns the list of variables that reach a worker, and that nothing of a worker outlives it or the gate. On Linux each
+worker has a `supervisor` of its own between itself and the gate: that process ends what the worker left behind. It sees
+within a moment that the gate has ended, however that came. A worker that kills its supervisor is ended by Linux, and what
+it had started becomes the gate's own child, which `end` ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perfgate import supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import IO
+
+REACHING_COMPILER = ("ALLOW_", "DISABLE_", "LLVM_", "MLIR_", "NVPTX_", "PTXAS_", "TRITON_", "USE_IR_LOC")
+"""How the names of variables begin that Triton and the compilers below it ask for (3.6 to 3.8)."""
+_HANDED_DOWN = frozenset({"PERFGATE_CARDS_HELD"})
+"""What the gate itself sets for all that it starts (see `card_lock`)."""
+_KEPT = _HANDED_DOWN | {
+    *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "SYSTEMROOT", "TERM", "TZ", "USER"),
+    *("TEMP", "TMP", "TMPDIR"),
+    *("CONDA_PREFIX", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
+    *("CC", "CPATH", "CPLUS_INCLUDE_PATH", "CXX", "C_INCLUDE_PATH", "LIBRARY_PATH"),  # Triton builds its launcher
+    *("PYTEST_ADDOPTS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_PLUGINS"),  # the gate sees what they leave out
+}
+_KEPT_BEGINNINGS = (
+    *REACHING_COMPILER,
+    *("CUBLAS", "CUDA", "CUDNN_", "NVCC_", "NVIDIA_", "NV_"),
+    *("PYTORCH_", "TORCH"),
+    *("GOMP_", "KMP_", "MKL_", "OMP_", "OPENBLAS_"),
+    *("COVERAGE_", "COV_CORE_", "LC_", "PYTHON", "XDG_"),
+)
+_NEVER = ("CREDENTIAL", "PASSWORD", "SECRET", "TOKEN")
+_ENDING_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Supervised:
+    """What is known of the supervisor of a worker, on Linux."""
+
+    report: int
+    """Descriptor that its last word is read from."""
+    since: int
+    """When it started, in ticks since the machine did."""
+
+
+_lock = threading.RLock()
+_running: dict[subprocess.Popen[bytes], _Supervised | None] = {}
+"""Workers that have not been ended."""
+_lost: list[int] = []
+"""When supervisors started that ended without their last word: something of their workers may still run."""
+
+
+def environment(**added: str) -> dict[str, str]:
+    """A worker's environment: of this process's own what such a process needs, and what is added."""
+    return {name: value for name, value in os.environ.items() if _reaches(name)} | added
+
+
+def _reaches(name: str) -> bool:
+    kept = name in _KEPT or name.startswith(_KEPT_BEGINNINGS)
+    return kept and not any(word in name.upper() for word in _NEVER)
+
+
+def start(  # noqa: PLR0913 - as `subprocess.Popen`
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    stdin: int = subprocess.DEVNULL,
+    stdout: int | IO[str] | IO[bytes] = subprocess.DEVNULL,
+    stderr: int | IO[str] | IO[bytes] = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a worker, in a session of its own; the arguments are those of `subprocess.Popen`.
+
+    Its exit code is the worker's. It has ended when all that the worker started has. Call `end` in any case.
+    """
+    words, passed = list(command), tuple(pass_fds)
+    read_end = write_end = None
+    if sys.platform == "linux":
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
+        words = [*(sys.executable, "-I", "-S", supervisor.__file__), str(os.getpid()), str(write_end), *command]
+        passed = (*passed, write_end)
+    try:
+        with _lock:  # `_end_strays` has to know each child of this process
+            if sys.platform == "linux":
+                with contextlib.suppress(OSError):  # a sandbox may forbid it
+                    supervisor.adopt_orphans()
+            process = subprocess.Popen(  # noqa: S603 - our own modules
+                words,
+                cwd=cwd,
+                env=dict(environment),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=passed,
+                start_new_session=True,
+            )
+            _running[process] = None
+            if read_end is not None:
+                _running[process] = _Supervised(report=read_end, since=supervisor.started(process.pid))
+    except BaseException:
+        if read_end is not None:
+            os.close(read_end)
+        raise
+    finally:
+        if write_end is not None:
+            os.close(write_end)
+    return process
+
+
+def run(  # noqa: PLR0913 - as `subprocess.run`
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    stdout: int | IO[str] | IO[bytes] = subprocess.PIPE,
+    stderr: int | IO[str] | IO[bytes] = subprocess.PIPE,
+    timeout_s: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a worker to its end, as `subprocess.run` would.
+
+    Raises:
+        subprocess.TimeoutExpired: It took too long and was ended.
+    """
+    with start(command, cwd=cwd, environment=environment, stdout=stdout, stderr=stderr) as process:
+        try:
+            out, errors = process.communicate(timeout=timeout_s)
+        finally:
+            end(process)
+    said = [(text or b"").decode("utf-8", errors="replace") for text in (out, errors)]
+    return subprocess.CompletedProcess(list(command), process.returncode, *said)
+
+
+def end(*processes: subprocess.Popen[bytes]) -> None:
+    """End workers and all that they started, where that has not ended by itself; harmless to call again.
+
+    Other workers, and what they started, go on.
+    """
+    for process in processes:  # all at once, then one after the other
+        _ask_to_end(process)
+    for process in processes:
+        _see_it_end(process)
+
+
+def _see_it_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_ENDING_S)
+    except subprocess.TimeoutExpired:  # its supervisor was stopped, or waits for what cannot be killed
+        process.kill()
+        process.wait()
+    with _lock:
+        known = _running.pop(process, None)
+        if known is None:
+            return
+        with os.fdopen(known.report, "rb", buffering=0) as report:
+            nothing_left = report.read(1) == supervisor.NOTHING_LEFT  # None where nothing was written
+        if not nothing_left and process.returncode != -signal.SIGTERM:  # that ends one before it has its worker
+            _lost.append(known.since)
+        _end_strays()
+
+
+def end_all() -> None:
+    """End every worker, and whatever any of them left behind; for the end of a run, however it ended."""
+    with _lock:
+        left = list(_running)
+    end(*left)
+    with _lock:
+        _end_strays()
+
+
+def keep_private() -> None:
+    """On GitHub, keep this process's environment and memory from other processes of its user; its children's are not.
+
+    GitHub's own processes above it, and nox, hold the same variables and stay readable.
+    """
+    if os.environ.get("GITHUB_ACTIONS") and sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            supervisor.keep_private()
+
+
+def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "linux":
+        process.terminate()
+    elif process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end_strays() -> None:
+    """End what became this process's child when a supervisor was lost.
+
+    Such a process is in a session that is not this one's, and cannot join it. What else this process starts stays in
+    its session, and a worker's supervisor is known.
+    """
+    if not _lost:
+        return
+    ours, known, since = os.getsid(0), {process.pid for process in _running}, min(_lost)
+
+    def stray(child: supervisor.Child) -> bool:
+        return child.session != ours and child.pid not in known and child.start > since
+
+    supervisor.end_children(stray)
+    if not any(map(stray, supervisor.children())):
+        _lost.clear()
