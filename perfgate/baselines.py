@@ -7,6 +7,7 @@ expected and what to do. Keys that the schema does not name are tolerated: its v
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,7 +181,8 @@ def recording_to_json(
             "commit": recording.commit,
             "recorded_at": recording.recorded_at,
         }
-        | ({"selected": list(recording.selected)} if recording.selected else {}),
+        | ({"selected": list(recording.selected)} if recording.selected else {})
+        | ({"run": dict(recording.run)} if recording.run else {}),
     }
 
 
@@ -213,10 +215,13 @@ def _benchmark(samples: Samples, *, metrics: Mapping[str, Any] | None, test: str
     }
 
 
-def write_recording(path: Path, recording: Recording, **options: Any) -> None:  # noqa: ANN401 - recording_to_json's own
+def write_recording(path: Path, recording: Recording, **options: Any) -> str:  # noqa: ANN401 - recording_to_json's own
     """Write a recording whole or not at all: to a temporary file beside ``path``, then renamed over it.
 
     The same recording gives the same bytes. Options are those of `recording_to_json`.
+
+    Returns:
+        The SHA-256 of those bytes.
 
     Raises:
         GateError: What would be written could not be read back.
@@ -225,6 +230,7 @@ def write_recording(path: Path, recording: Recording, **options: Any) -> None:  
     recording_from_json(json.loads(json.dumps(document)), source=str(path))
     text = render(document) + "\n"
     write_whole(path, text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def render(value: object, depth: int = 0) -> str:

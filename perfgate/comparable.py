@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from perfgate.records import Launch, Recording, Samples
@@ -15,6 +17,10 @@ VERSIONS = ("driver", "cuda", "torch", "triton")
 _HASH = re.compile(r"[0-9a-f]{7,64}")
 BUSY_PERCENT = 10
 """Share of its time that a card may work for others: room for a desktop, none for a program that computes."""
+_FEWEST_DISTINCT = 3
+"""Numbers in a list of samples that may count as a copy; a clock that is coarse gives one or two, again and again."""
+_COPY_BITS = 20
+"""Equal lists are a copy where chance gives them less than once in two to this: a million."""
 _NOT_COMPARED = {"launches"}
 """Settings that may differ: more launches narrow an interval and shift nothing."""
 
@@ -90,6 +96,42 @@ def disturbance(samples: Samples) -> tuple[str, str] | None:
                 f"{unheld} timed runs of {where} were queued too late to time the kernel alone, expected few",
             )
     return None
+
+
+def repeated(now: Samples, then: Samples | None) -> str:
+    """Which samples stand twice, number for number and in the same order; empty where all were measured by themselves.
+
+    Two measurements never give the same list of times, so one of the two is a copy and says nothing of the kernel.
+    How often chance would give a list again follows from how often each number stands in it. Equal lists of one case
+    count together, and a list of fewer than three distinct numbers does not count: a coarse clock may give it again.
+
+    Args:
+        now: What was measured; each list of the kernel and of the other side is compared with each other one. The
+            control's are not: it judges nothing.
+        then: The baseline's, whose kernel's lists are compared too; None where there is none.
+    """
+    ours = [*_lists(now, ("kernel", "other"))]
+    stored = {times: f"{where} of the baseline" for times, where in _lists(then, ("kernel",))} if then else {}
+    copies = [(times, where, stored[times]) for times, where in ours if times in stored]
+    first: dict[tuple[float, ...], str] = {}
+    copies += [(times, where, seen) for times, where in ours if (seen := first.setdefault(times, where)) != where]
+    if sum(_bits(times) for times, _, _ in copies) < _COPY_BITS:
+        return ""
+    return f"those of {copies[0][1]} are those of {copies[0][2]}"
+
+
+def _lists(samples: Samples, arms: tuple[str, ...]) -> Iterator[tuple[tuple[float, ...], str]]:
+    """Each list of samples, and where it stands."""
+    for number, launch in enumerate(samples.launches, 1):
+        for arm in arms:
+            if arm in launch.arms:
+                yield launch.arms[arm], f"{arm} in launch {number}"
+
+
+def _bits(times: tuple[float, ...]) -> float:
+    """How surprising it is to measure this very list again: minus the logarithm of the chance, by its own frequencies."""
+    counts = Counter(times).values()
+    return sum(count * math.log2(len(times) / count) for count in counts) if len(counts) >= _FEWEST_DISTINCT else 0.0
 
 
 def is_wrong(samples: Samples) -> bool:

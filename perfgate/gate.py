@@ -6,6 +6,7 @@ Owns the order of the stages and what a failure of one means for the next. Decid
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -13,8 +14,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from perfgate import building, card_lock, compiled_judging, other_side, report_text, stages, terminal
+from perfgate import (
+    binding,
+    building,
+    card_lock,
+    compiled_judging,
+    evidence,
+    other_side,
+    report_text,
+    stages,
+    terminal,
+    workers,
+)
 from perfgate.compiled_baseline import read_compiled
+from perfgate.evidence import RUN_FILE, SAMPLES_FILE
 from perfgate.junit import junit
 from perfgate.left_page import PAGE, leave_page
 from perfgate.records import GateError, Status, Verdict, exit_code
@@ -31,27 +44,32 @@ from perfgate.session import (
 )
 from perfgate.stored import compiled_name, find
 from perfgate.throughput import throughput
+from perfgate.whole_file import write_whole
 
 if TYPE_CHECKING:
     from perfgate.settings import Settings
 
-RUN_FILE = "run.json"
 JUNIT_FILE = "junit.xml"
 
 
 def run(settings: Settings, request: Request) -> int:
     """Run every stage that this machine can do, print one summary, return the exit code."""
     began_s = time.monotonic()
-    for name in (RUN_FILE, JUNIT_FILE, PAGE):  # of an earlier run, which must not be taken for this one's
+    workers.keep_private()
+    told = binding.of_run(settings)  # before anything of the suite runs, which could touch the kernels
+    for name in (RUN_FILE, SAMPLES_FILE, JUNIT_FILE, PAGE):  # of an earlier run, which must not be taken for this one's
         (output_folder(settings) / name).unlink(missing_ok=True)
     with ThreadPoolExecutor(max_workers=1) as beside:
-        looking = beside.submit(look_at_machine, settings)
-        checks = start_checks(settings, request)  # imports torch meanwhile
         try:
-            session = open_session(settings, request, environment=looking.result())
-            return _run(session, checks, began_s=began_s)
+            looking = beside.submit(look_at_machine, settings)
+            checks = start_checks(settings, request)  # imports torch meanwhile
+            try:
+                session = open_session(settings, request, environment=looking.result())
+                return _run(dataclasses.replace(session, run=told), checks, began_s=began_s)
+            finally:
+                checks.abandon()
         finally:
-            checks.abandon()
+            workers.end_all()  # or the look at the machine would be waited for
 
 
 def _run(session: Session, checks: stages.TestRun, *, began_s: float) -> int:
@@ -87,9 +105,13 @@ def _stages(session: Session, checks: stages.TestRun) -> list[Stage]:
     if request.choosing:  # which cases these are, only pytest knows
         to_build &= checks.collected()
     with ThreadPoolExecutor(max_workers=1) as beside:
-        building_it = beside.submit(compiled, session, tuple(case for case in session.timed if case in to_build))
-        checked, chosen = correctness(session, checks)
-        built = building_it.result()
+        try:
+            building_it = beside.submit(compiled, session, tuple(case for case in session.timed if case in to_build))
+            checked, chosen = correctness(session, checks)
+            built = building_it.result()
+        except BaseException:
+            workers.end_all()  # or what compiles would be waited for
+            raise
     timed = tuple(case for case in session.timed if case in chosen)
     done = [checked, built]
     wrong = any(verdict.wrong for stage in done for verdict in stage.verdicts)
@@ -167,9 +189,10 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
 
 
 def _finish(session: Session, done: list[Stage], *, began_s: float) -> int:
+    workers.end_all()  # before anything is kept: what a kernel left running could write it again
     verdicts = tuple(verdict for stage in done for verdict in stage.verdicts)
     code = exit_code(verdicts) if verdicts or not any(stage.done for stage in done) else 0
-    _keep(session, done, code)
+    kept = _keep(session, done, code)
     timed = next((stage for stage in done if stage.recording), None)
     _say(
         session, leave_page(session, session.output / RUN_FILE, timed)
@@ -177,6 +200,7 @@ def _finish(session: Session, done: list[Stage], *, began_s: float) -> int:
     look = terminal.look(sys.stdout, os.environ)
     total_s, quiet = time.monotonic() - began_s, session.request.quiet
     print(report_text.summary(done, partial=session.partial, code=code, total_s=total_s, quiet=quiet, look=look))
+    binding.leave(kept)
     return code
 
 
@@ -187,8 +211,8 @@ def _say(session: Session, text: str) -> None:
         print("".join(f"{line}\n" for line in lines), end="", flush=True)  # in one piece, as two stages speak at a time
 
 
-def _keep(session: Session, done: list[Stage], code: int) -> None:
-    """The whole run as files, for whoever was not there: another job, a dashboard."""
+def _keep(session: Session, done: list[Stage], code: int) -> dict[str, str]:
+    """The whole run as files, for whoever was not there; returns the SHA-256 of those that judge, as they were written."""
     run = RunRecord(
         environment=session.environment,
         exit=code,
@@ -205,6 +229,10 @@ def _keep(session: Session, done: list[Stage], code: int) -> None:
             )
             for stage in done
         ),
+        run={**session.run, "ended_at": binding.now()},
     )
-    (session.output / RUN_FILE).write_text(json.dumps(run_to_json(run), indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(run_to_json(run), indent=1) + "\n"
+    write_whole(session.output / RUN_FILE, text)
     (session.output / JUNIT_FILE).write_text(junit(run), encoding="utf-8")
+    samples = next((stage.sha256 for stage in done if stage.sha256), "")
+    return {RUN_FILE: evidence.sha256(text.encode())} | ({SAMPLES_FILE: samples} if samples else {})

@@ -21,7 +21,7 @@ from perfgate.metrics import recording_metrics
 from perfgate.records import GateError, Recording, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -52,6 +52,8 @@ class Plan:
     pytest_args: Sequence[str] = ()
     quiet: bool = False
     """Say nothing of what is under way."""
+    run: Mapping[str, str] = field(default_factory=dict)
+    """Which run this is, for the record."""
 
 
 @dataclass(kw_only=True)
@@ -60,6 +62,8 @@ class Measured:
 
     recording: Recording | None = None
     """None where nothing could be measured; kept in ``current.json`` otherwise."""
+    sha256: str = ""
+    """Of that file as it was written."""
     failed: tuple[Verdict, ...] = ()
     """Cases that gave no times."""
     launches: int = 0
@@ -120,8 +124,7 @@ class _Run:
                 began_s = time.monotonic()
                 if self.launches and began_s + self.longest_s > self.plan.deadline_s:
                     self.out_of_time = True
-                    run.abandon()
-                    run.process.wait()
+                    run.end()
                     return
                 with self._under_way(last, cases if continued else ()):
                     self._check_idle(run)
@@ -135,12 +138,12 @@ class _Run:
                     self.files.append(path)
 
     def _check_idle(self, run: stages.TestRun) -> None:
-        """Ask whether the card is idle; where it is not, the process that waits for it is let go without a test."""
+        """Ask whether the card is idle; where it is not, the process that waits for it is ended without a test."""
         try:
             if self.plan.check_idle:
                 self.plan.check_idle()
-        except GateError:
-            run.abandon()
+        except BaseException:
+            run.end()
             raise
 
     def _started_ahead(
@@ -157,8 +160,7 @@ class _Run:
                 yield run
         finally:
             if ahead:
-                ahead.abandon()
-                ahead.process.wait()
+                ahead.end()
 
     def _under_way(self, last: int, cases: Collection[str]) -> AbstractContextManager[None]:
         """Says which launch runs, and how long it and those after it will take."""
@@ -180,7 +182,10 @@ class _Run:
         ]
         joined = merge([one for one in sound if one.samples])
         return dataclasses.replace(
-            joined, commit=commit(self.settings), recorded_at=datetime.now(UTC).isoformat(timespec="seconds")
+            joined,
+            commit=commit(self.settings),
+            recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            run=self.plan.run,
         )
 
 
@@ -212,10 +217,10 @@ def measure(settings: Settings, output: Path, plan: Plan) -> Measured:
         recording = run.recording()
     if plan.check_idle:
         plan.check_idle()
-    if recording:
-        keep(output / "current.json", recording)
+    written = keep(output / "current.json", recording) if recording else ""
     return Measured(
         recording=recording,
+        sha256=written,
         failed=tuple(run.failed.values()),
         launches=run.launches,
         tests_s=run.tests_s,
@@ -224,10 +229,10 @@ def measure(settings: Settings, output: Path, plan: Plan) -> Measured:
     )
 
 
-def keep(path: Path, recording: Recording) -> None:
-    """Write a recording with what its times mean on its card."""
+def keep(path: Path, recording: Recording) -> str:
+    """Write a recording with what its times mean on its card; returns the SHA-256 of what was written."""
     numbers = recording_metrics(recording, card(recording.environment.get("gpu", "")))
-    write_recording(path, recording, metrics={case: found.to_json() for case, found in numbers.items()})
+    return write_recording(path, recording, metrics={case: found.to_json() for case, found in numbers.items()})
 
 
 def commit(settings: Settings) -> str:

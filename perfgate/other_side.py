@@ -79,17 +79,20 @@ def of_baseline(settings: Settings, commit: str, scratch: Path) -> Side | None:
     return Side(kind=BASELINE_COMMIT, name=commit, path=found) if found else None
 
 
-def of_history(settings: Settings, scratch: Path) -> Side | None:
+def of_history(settings: Settings, scratch: Path, *, laid: bool = False) -> Side | None:
     """What this change started from: the merge base with the default branch, or else the commit before.
 
     On the default branch itself the merge base is the commit at hand; then it is that one if the kernel has changes
-    that are not committed, and its parent if it has none.
+    that are not committed, and its parent if it has none. Where another commit's kernels were laid over the commit at
+    hand, it is that one in any case: the base that judges.
     """
     head = git.commit_of(settings.root, "HEAD")
     refs = ("origin/HEAD", f"origin/{settings.default_branch}", settings.default_branch)
     default = next((ref for ref in refs if git.commit_of(settings.root, ref)), "")
     base = (git.ask(settings.root, "merge-base", "HEAD", default) or "").strip() if default else ""
-    if not base or base == head:
+    if laid:
+        base = head
+    elif not base or base == head:
         edited = git.is_changed(settings.root, settings.kernel)
         base = head if edited else git.commit_of(settings.root, "HEAD~1")
     found = _taken(settings, base, scratch) if base else None

@@ -9,6 +9,7 @@ from perfgate.records import BASELINE_COMMIT, SCHEMA, GateError, Launch, Recordi
 _ARMS = ("kernel", "control", "other")
 _LEAST_S, _MOST_S = 1e-12, 1e6
 """Seconds that a run of a kernel can take; what lies outside is another unit or no number."""
+_MOST_RUN_TEXT = 200
 _KINDS = (BASELINE_COMMIT, "ref", "file")
 _CODE_ARMS = ("kernel", "other")
 
@@ -57,7 +58,16 @@ def recording_from_json(document: object, *, source: str) -> Recording:
         recorded_at=_text(ours, "recorded_at", source),
         source=source,
         selected=_selected(ours, source),
+        run=_run(ours, source),
     )
+
+
+def _run(ours: dict[str, Any], source: str) -> dict[str, str]:
+    """Which run the file is of; nothing in a baseline, and in a file from before that was recorded."""
+    run = _object(ours.get("run", {}), source, "perfgate.run")
+    if odd := [key for key, value in run.items() if not isinstance(value, str) or len(value) > _MOST_RUN_TEXT]:
+        _refuse(source, f"has no usable perfgate.run.{odd[0][:40]}", "a short text", "record it anew")
+    return run
 
 
 def _selected(ours: dict[str, Any], source: str) -> tuple[str, ...]:

@@ -52,6 +52,8 @@ class RunRecord:
     partial: bool = False
     """Cases were chosen on purpose."""
     stages: tuple[StageRecord, ...] = field(default_factory=tuple)
+    run: Mapping[str, str] = field(default_factory=dict)
+    """What binds it to its samples and to GitHub's run (see `binding`), and its end; empty where not recorded."""
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -66,6 +68,7 @@ def run_to_json(run: RunRecord) -> dict[str, Any]:
         "environment": dict(run.environment),
         "exit": run.exit,
         "partial": run.partial,
+        "run": dict(run.run),
         "stages": [
             {
                 "name": stage.name,
@@ -110,13 +113,16 @@ def read_run(text: str | bytes, *, source: str) -> RunRecord:
     read = Reader(source)
     root = read.document(text)
     environment = read.object(root, "environment")
-    for key in environment:
-        read.text(environment, key)
+    told = read.object(root, "run") if "run" in root else {}
+    for texts in (environment, told):
+        for key in texts:
+            read.text(texts, key)
     run = RunRecord(
         environment=environment,
         exit=read.exit_code(root),
         partial=read.truth(root, "partial"),
         stages=tuple(_stage(read, entry) for entry in read.objects(root, "stages")),
+        run=told,
     )
     if run.verdicts and exit_code(run.verdicts) != run.exit:
         read.refuse(f"has the exit code {run.exit}", f"{exit_code(run.verdicts)}, which its verdicts give")

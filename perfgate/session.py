@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from perfgate import workers
 from perfgate.records import GateError, Recording, Status, Verdict
 from perfgate.settings import load_suite
 
@@ -63,6 +63,8 @@ class Stage:
     note: str = ""
     """What the reader has to know of the baseline that judged."""
     recording: Recording | None = None
+    sha256: str = ""
+    """Of the file that the recording was written to."""
     baseline: str = ""
     """The stored file that the recording was compared with, where there is one."""
     again: str = ""
@@ -88,6 +90,8 @@ class Session:
 
     deadline_s: float = math.inf
     """On the monotonic clock."""
+    run: Mapping[str, str] = field(default_factory=dict)
+    """What the run's files carry (see `binding`)."""
 
     @property
     def partial(self) -> bool:
@@ -97,9 +101,8 @@ class Session:
 
 def look_at_machine(settings: Settings) -> dict[str, str]:
     """The environment of this machine, asked in a process of its own (see ``machine``)."""
-    done = subprocess.run(
-        [sys.executable, "-m", "perfgate.machine"], cwd=settings.root, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "perfgate.machine"]
+    done = workers.run(command, cwd=settings.root, environment=workers.environment())
     if done.returncode:
         line = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise GateError(

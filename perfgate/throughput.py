@@ -90,7 +90,7 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
         stage.verdicts = (broken(error),)
         return stage
     stage.verdicts = measured.failed
-    stage.recording = measured.recording
+    stage.recording, stage.sha256 = measured.recording, measured.sha256
     if measured.recording is not None:
         _judge(session, chosen, against, measured, stage)
     stage.spent = _spent(measured, time.monotonic() - began_s)
@@ -142,7 +142,8 @@ def _against(session: Session) -> _Comparison:
             f"the baseline names {had}, whose kernel git does not have here (a shallow clone?), so its stored number "
             "is judged, with the limit of other days and cards"
         )
-    other = other or other_side.of_history(settings, session.output)
+    laid = session.run.get("candidate") not in {session.run.get("base"), f"{session.run.get('base')}-dirty"}
+    other = other or other_side.of_history(settings, session.output, laid=laid)
     if baseline is None and other:
         notes.append(
             f"{session.environment['gpu']} has no baseline ({stored.name}); compared with {other.said} instead; record one from "
@@ -200,6 +201,7 @@ def _measure(session: Session, chosen: tuple[str, ...], against: _Comparison) ->
             deadline_s=session.deadline_s,
             pytest_args=request.pytest_args,
             quiet=request.quiet,
+            run=session.run,
         ),
     )
 

@@ -132,6 +132,9 @@ def _fault_of_run(now: Samples, baseline: Recording | None, current: Recording) 
         return Verdict(case=case, status=Status.INVALID, reason="wrong-result", text=text, wrong=True)
     if baseline is not None and (refused := comparable.refusal(baseline, current)):
         return _invalid(case, *refused)
+    if copied := comparable.repeated(now, baseline.samples.get(case) if baseline else None):
+        text = f"has samples twice: {copied}, number for number; expected two measurements, so measure again"
+        return _invalid(case, "equal-samples", f"{text}: {measure_again(case)}")
     if found := comparable.disturbance(now):
         return _invalid(case, found[0], f"{found[1]}; measure again on a free, cool card: {measure_again(case)}")
     return None

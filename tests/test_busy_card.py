@@ -50,13 +50,11 @@ def test_a_card_that_is_busy_while_nothing_of_ours_runs_is_refused(
 class Worker:
     """A process that waits for its turn on the card."""
 
-    process = SimpleNamespace(wait=lambda: 0)
-
     def __init__(self) -> None:
-        self.ran = self.abandoned = False
+        self.ran = self.ended = False
 
-    def abandon(self) -> None:
-        self.abandoned = True
+    def end(self) -> None:
+        self.ended = True
 
     def finish(self) -> stages.Results:
         self.ran = True
@@ -85,7 +83,7 @@ def test_a_card_that_gets_busy_ends_the_measurement_and_leaves_no_process_waitin
     with pytest.raises(GateError, match="busy"):
         measuring.measure(Settings(root=tmp_path), tmp_path, plan)
     assert [worker.ran for worker in started].count(True) == free_for
-    assert all(worker.abandoned for worker in started if not worker.ran)
+    assert all(worker.ended for worker in started if not worker.ran)
 
 
 def test_a_card_that_is_busy_after_the_last_launch_has_no_verdict(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from perfgate import gate
+from perfgate import evidence, gate
 from perfgate.junit import junit
 from perfgate.records import GateError, Status, Verdict
 from perfgate.run_record import RunRecord, StageRecord, read_run
@@ -69,7 +71,7 @@ def test_a_run_is_kept_with_all_that_each_stage_said(settings: Settings, monkeyp
             StageRecord(name="throughput", left_out="half of it", note="of main", verdicts=(_SAME, _SLOWER), why=why),
         ),
     )
-    assert _kept(settings) == expected
+    assert dataclasses.replace(_kept(settings), run={}) == expected
     assert (output_folder(settings) / "junit.xml").read_text(encoding="utf-8") == junit(expected)
 
 
@@ -98,3 +100,25 @@ def test_a_file_of_an_earlier_run_is_gone_where_this_one_came_to_nothing(
         with pytest.raises(GateError):
             gate.run(settings, Request())
         assert not (output_folder(settings) / name).exists()
+
+
+def test_a_run_says_which_it_is_and_leaves_the_digest_of_what_it_wrote(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.setenv("GITHUB_RUN_ID", "42")
+    monkeypatch.setenv("GITHUB_RUN_ATTEMPT", "3")
+    (output_folder(settings) / "current.json").write_text("of an earlier run", encoding="utf-8")
+    nonces = set()
+    for samples in ("", "{}"):
+        stage = Stage(name="throughput", done="1", verdicts=(_SAME,), sha256=evidence.sha256(b"{}") if samples else "")
+        assert _run(settings, monkeypatch, stage) == 0
+        told = _kept(settings).run
+        nonces.add(told["nonce"])
+        assert (told["run_id"], told["attempt"], told["base"], told["candidate"]) == ("42", "3", "", "")
+        assert datetime.fromisoformat(told["began_at"]) <= datetime.fromisoformat(told["ended_at"])
+        if samples:
+            (output_folder(settings) / "current.json").write_text(samples, encoding="utf-8")
+        left = (tmp_path / "output").read_text(encoding="utf-8").splitlines()[-1]
+        assert left == f"evidence={evidence.of_results(output_folder(settings))}"
+    assert len(nonces) == 2

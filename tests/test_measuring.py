@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,16 +46,14 @@ def launch_file(path: Path, seconds: float, cases: Sequence[str], selected: Sequ
 class FakeRun:
     """A worker that does what a test says: an outcome for each case it is given."""
 
-    process = SimpleNamespace(wait=lambda: 0)
-
     def __init__(self, outcomes: dict[str, str], cases: Collection[str], args: Sequence[str], *, leave: bool) -> None:
         self.path = Path(args[0].removeprefix("--benchmark-json="))
         self.cases = tuple(cases) or CASES
         self.outcomes, self.leave, self.args = outcomes, leave, args
-        self.abandoned = False
+        self.ended = False
 
-    def abandon(self) -> None:
-        self.abandoned = True
+    def end(self) -> None:
+        self.ended = True
 
     def finish(self) -> stages.Results:
         number = int(self.path.stem.partition("-")[2])
@@ -191,7 +188,7 @@ def test_a_case_that_fails_when_launched_again_gives_no_times(measured: Any) -> 
 def test_the_first_launch_is_made_whatever_the_budget_and_none_after_it_is_spent(measured: Any) -> None:
     found, started = measured([RIGHT] * 4, deadline_s=0.0)
     assert (found.launches, found.out_of_time) == (1, True)
-    assert [run.abandoned for run in started[1:]] == [True] * (len(started) - 1)
+    assert [run.ended for run in started[1:]] == [True] * (len(started) - 1)
 
 
 def test_undecided_cases_are_asked_about_with_all_their_launches(measured: Any) -> None:

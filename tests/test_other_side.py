@@ -265,3 +265,12 @@ def test_without_git_itself_there_is_no_other_side_either(project: Project, monk
     monkeypatch.setenv("PATH", str(project.root))
     assert other_side.of_history(project.settings, project.scratch) is None
     assert other_side.of_baseline(project.settings, commit, project.scratch) is None
+
+
+def test_what_was_laid_over_a_commit_is_measured_beside_that_commit_changed_or_not(project: Project) -> None:
+    project.commit("one")
+    judging = project.commit("two")
+    for text in ("three", "two"):
+        project.write(text)
+        found = other_side.of_history(project.settings, project.scratch, laid=True)
+        assert (found and (found.kind, found.name), text_of(found)) == (("ref", judging), "two")

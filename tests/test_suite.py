@@ -110,7 +110,7 @@ def test_a_stored_comparison_has_no_view_of_the_suite() -> None:
 
 
 def test_a_re_anchored_comparison_has_one() -> None:
-    then = recording(FIRST_CARD[:8], cases=QUIET)
+    then = recording(FIRST_CARD[:8], cases=QUIET, scale=1.0001)
     (suite,) = whole(judge(then, shifted(1.004, kind=ANCHOR), LIMITS))
     assert suite.reason == "suite-slower"
 

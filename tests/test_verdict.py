@@ -139,7 +139,7 @@ def test_old_code_that_slowed_with_another_triton_is_slower_and_names_the_toolch
 
 
 def test_another_triton_that_slows_nothing_passes_and_is_said() -> None:
-    found = _drifted(1.0, triton="3.9.0")
+    found = _drifted(1.0001, triton="3.9.0")
     assert found.status is Status.SAME
     assert "triton 3.9.0 (baseline 3.6.0)" in found.asides[0].text
 
