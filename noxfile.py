@@ -8,15 +8,35 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
+nox.needs_version = ">=2025.2.9"  # the first that reads dependency groups; an older one says so and ends
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "tests", "perf"]
 
-# The versions to install. A change is judged by its base's gate with its own versions: an upgrade is a change like another.
-PROJECT = nox.project.load_toml(os.environ.get("PERFGATE_VERSIONS", "pyproject.toml"))
+
+def project() -> dict[str, Any]:
+    """What to install. A change is judged with its base's requirements and its own versions of torch and Triton alone."""
+    own = nox.project.load_toml("pyproject.toml")
+    if not (change := os.environ.get("PERFGATE_VERSIONS")):
+        return own
+    sys.path.insert(0, str(Path(__file__).parent))  # nox is installed elsewhere and looks there alone
+    from perfgate.github.pins import read_project, with_pins
+    from perfgate.records import GateError
+
+    try:
+        return with_pins(own, read_project(Path(change), whose="change"))
+    except GateError as error:
+        print(f"INVALID {error.reason}: {error.text}", file=sys.stderr)
+        sys.exit(2)
+    finally:
+        sys.path.pop(0)
+
+
+PROJECT = project()
 
 
 def install(session: nox.Session, group: str) -> None:
@@ -157,6 +177,13 @@ def page(session: nox.Session) -> None:
     # By name and without conftest.py, as the other tests want torch.
     files = map(str, sorted(Path("tests").glob("test_page_browser*.py")))
     session.run("python", "-m", "pytest", "--noconftest", "-p", "no:benchmark", *files, *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Run the workflows with act and the real actions; needs node 20 and git: ``nox -s workflows -- --sources FOLDER``."""
+    install(session, "workflows")
+    perfgate(session, *session.posargs, module="tests.workflows")
 
 
 @nox.session

@@ -1,0 +1,8 @@
+"""The project's workflows, run for real under ``act``: what ``nox -s workflows`` calls (``python -m tests.workflows``)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the other tests' support is not a package
