@@ -1,4 +1,4 @@
-"""``python -m perfgate``: run, compiled, judge, update-baselines, calibrate, tune, side-by-side, brief, counters, history, report, doctor. Parses options once, joins the stages, exits by the contract."""
+"""``python -m perfgate``: run, compiled, judge, cases, update-baselines, calibrate, tune, side-by-side, brief, counters, history, report, doctor. Parses options once, joins the stages, exits by the contract."""
 
 from __future__ import annotations
 
@@ -15,19 +15,37 @@ from perfgate import (
     gate,
     history,
     judge,
+    manifest,
     settings,
     side_by_side,
     tune,
     update,
 )
+from perfgate.baselines import render
 from perfgate.doctor import facts as doctor
 from perfgate.github import propose
 from perfgate.page import command as page
 from perfgate.records import GateError
 from perfgate.session import Request, output_folder
+from perfgate.whole_file import write_whole
 
 USAGE_EXIT = 2
+
+
+def _cases(argv: list[str]) -> int:
+    """Write the ids of the suite's cases beside the baselines, for the required check, which has no torch."""
+    if argv:
+        print("INVALID bad-usage: cases takes no option.", file=sys.stderr)
+        return USAGE_EXIT
+    project = settings.load(Path.cwd())
+    path = project.root / project.baselines / manifest.FILE
+    write_whole(path, render(manifest.cases_to_json(manifest.of_suite(settings.load_suite(project)))) + "\n")
+    print(f"cases: wrote {path.relative_to(project.root)}; commit it with the cases.")
+    return 0
+
+
 _OWN_OPTIONS = {
+    "cases": _cases,
     "compiled": compiled_gate.main,
     "judge": judge.main,
     "calibrate": calibrate.main,
@@ -67,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--reason", default="", help="why the numbers change; kept in the baseline")
     new.add_argument("--only", choices=("compiled", "throughput"), help="update one kind of baseline")
     new.add_argument(
+        "--require-gpu", action="store_true", help="exit 2 where throughput cannot be measured, and store nothing"
+    )
+    new.add_argument(
         "--beside", action="store_true", help="keep the machine code of this Triton beside the pinned one's"
     )
     new.add_argument("--new-anchor", action="store_true", help="count drift from this baseline on, for every case")
@@ -83,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, help_text in (
         ("compiled", "compile and judge the machine code alone, no card needed"),
         ("judge", "judge saved files, no card needed"),
+        ("cases", "write the ids of the suite's cases beside the baselines, for the required check"),
         ("calibrate", "measure the gate's own error rates on this card"),
         ("tune", "search the allowed tiles on this card and propose the kernel's list"),
         ("side-by-side", "the rules of other gates and ours on recorded launches"),
@@ -136,6 +158,7 @@ def main(argv: list[str]) -> int:
             update.Update(
                 reason=options.reason,
                 only=options.only,
+                require_gpu=options.require_gpu,
                 launches=options.launches or project.baseline_launches,
                 commit=options.commit,
                 beside=options.beside,
@@ -144,18 +167,21 @@ def main(argv: list[str]) -> int:
                 dry_run=options.dry_run is not None,
             ),
         )
-        return (
-            0 if options.dry_run is None else _propose(project, options, recorded or project.target.replace("_", "-"))
-        )
+        if options.dry_run is None:
+            return 0
+        return _propose(project, options, recorded)
     except GateError as error:
         print(f"INVALID {error.reason}: {error.text}", file=sys.stderr)
         return USAGE_EXIT
 
 
 def _propose(project: settings.Settings, options: argparse.Namespace, card: str) -> int:
-    """What the workflow would propose of a dry run's baselines."""
+    """What the workflow would propose of a dry run's baselines; without a card, of the machine code alone."""
+    only = options.only or ("" if card else "compiled")
+    card = card or project.target.replace("_", "-")
     words = ["--from", str(update.copied(project)), "--card", card, "--reason", options.reason]
-    samples = ["--samples", str(output_folder(project))] if options.only != "compiled" else []
+    words += ["--only", only] if only else []
+    samples = ["--samples", str(output_folder(project))] if only != "compiled" else []
     return propose.main([*words, *samples, "--dry-run", str(options.dry_run)], os.environ)
 
 

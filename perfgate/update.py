@@ -24,6 +24,7 @@ from perfgate import (
     renewal,
     report_text,
     throughput,
+    workers,
 )
 from perfgate.baselines import read_recording
 from perfgate.cards import slug
@@ -51,6 +52,8 @@ class Update:
     """Why the numbers change; kept in the files."""
     only: str | None = None
     """``compiled`` or ``throughput``, to leave the other alone."""
+    require_gpu: bool = False
+    """Refuse to store the machine code alone where there is no card to time it on."""
     launches: int
     """Worker processes of the measurement."""
     commit: str = ""
@@ -88,13 +91,17 @@ def run(settings: Settings, request: Update) -> str:
     asked = Request(launches=request.launches)
     session = open_session(settings, asked)
     gpu, why = session.environment["gpu"], session.environment["why"]
-    if request.only == "throughput" and not gpu:
-        raise GateError("no-card", f"Throughput baselines need a CUDA card and there is none ({why}).")
+    if not gpu and (request.require_gpu or request.only == "throughput"):
+        raise GateError(
+            "no-card",
+            f"There is no CUDA card ({why}), expected one: throughput baselines are measured on it; see nox -s doctor.",
+        )
     with card_lock.hold(session.environment["uuid"]) if gpu else contextlib.nullcontext():
         _refuse(gate.correctness(session, gate.start_checks(settings, asked))[0])
         compiled = _compile(session, request) if request.only != "throughput" else None
         measured = _measure(session, request) if gpu and request.only != "compiled" else None
-    # Everything has been found good: only now is anything written.
+    workers.end_all()
+    # Everything has been found good, and nothing of the kernel runs any more: only now is anything written.
     stored = settings.root / settings.baselines
     into = copied(settings) if request.dry_run else stored
     if request.dry_run:

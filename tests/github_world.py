@@ -9,16 +9,22 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from github_told import RUN_ID, beside, listed, told
 from recorded import ENVIRONMENT, recording
 
 from perfgate.baselines import write_recording
+from perfgate.evidence import of_results
 from perfgate.github.__main__ import main
+from perfgate.github.plan import Plan
+from perfgate.github.this_run import ThisRun, output_name
 from perfgate.limits import Limits
 from perfgate.records import BASELINE_COMMIT, Recording, Status, Verdict, exit_code
 from perfgate.run_record import RunRecord, StageRecord, run_to_json
+from perfgate.runners import Runner
 from perfgate.verdict import judge
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ PROJECT_FILE = f'[tool.perfgate]\nkernel = "kernels/matmul.py"\n\n[tool.perfgate
 KERNEL = "import triton\n\n\n@triton.jit\ndef matmul_kernel():\n    pass\n"
 _MACHINE = {**ENVIRONMENT, "code_path": "native", "uuid": "GPU-1"}
 _BASELINE = f"baselines/{SLUG}/matmul.json"
+LISTED = "baselines/cases.json"
 
 
 def pull_payload(head: str, base: str, *, labels: Sequence[str] = ()) -> dict[str, Any]:
@@ -67,17 +74,23 @@ class World:
     candidate: str = ""
     baseline: Recording
     environment: dict[str, str] = field(default_factory=dict)
+    cards: tuple[str, ...] = (SLUG,)
+    """Slugs in the project file's order, which is that of the jobs."""
+    cases: tuple[str, ...] = CASES
+    """Of the base's suite."""
 
     @classmethod
     def begin(cls, root: Path) -> World:
         """A default branch with a kernel, settings and a baseline."""
         root.mkdir()
         git(root, "init", "-q", "-b", "main")
+        git(root, "commit", "-q", "--allow-empty", "-m", "before")
         baseline = dataclasses.replace(
             recording(range(5), cases=CASES, environment=_MACHINE), commit="0" * 40, reason="first"
         )
         world = cls(root=root, base="", baseline=baseline)
-        world.base = world.commit({"pyproject.toml": PROJECT_FILE, "kernels/matmul.py": KERNEL}, stored=baseline)
+        files = {"pyproject.toml": PROJECT_FILE, "kernels/matmul.py": KERNEL, LISTED: listed(CASES)}
+        world.base = world.commit(files, stored=baseline)
         world.head = world.candidate = world.base
         return world
 
@@ -108,13 +121,21 @@ class World:
         git(self.root / "candidate", "fetch", "-q", "origin", self.candidate)
         git(self.root / "candidate", "checkout", "-q", "--detach", self.candidate)
 
-    def event(self, kind: str, *, fork: bool = False, labels: Sequence[str] = (), action: str = "synchronize") -> None:
+    def event(
+        self,
+        kind: str,
+        *,
+        fork: bool = False,
+        labels: Sequence[str] = (),
+        action: str = "synchronize",
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
         """Let what follows be a run of this event."""
         payload: dict[str, Any] = {"repository": {"full_name": REPOSITORY, "default_branch": "main"}, "action": action}
         ref = "main"
         if kind == "pull_request":
             ref = "7/merge"
-            payload |= pull_payload(self.head, self.base, labels=labels)
+            payload |= pull_payload(self.head, self.base, labels=labels) | {"changes": changes}
             if fork:
                 payload["pull_request"]["head"]["repo"] = {"full_name": "stranger/matmul"}
         elif kind == "merge_group":
@@ -134,7 +155,8 @@ class World:
             "GITHUB_REF_NAME": ref,
             "GITHUB_REPOSITORY": REPOSITORY,
             "GITHUB_SERVER_URL": "https://github.example",
-            "GITHUB_RUN_ID": "42",
+            "GITHUB_RUN_ID": RUN_ID,
+            "GITHUB_RUN_ATTEMPT": "1",
         }
 
     def measured(self, **options: Any) -> Recording:
@@ -159,8 +181,17 @@ class World:
     ) -> Path:
         """What a job with the card leaves of a run that judged these samples; ``run`` replaces fields of its record.
 
-        Judged against the world's baseline, or against the other side in the same launches.
+        Judged against the world's baseline, or against the base in the same launches.
         """
+        said = self.told(own=own)
+        began, ended = (datetime.fromisoformat(said[key]) for key in ("began_at", "ended_at"))
+        current = dataclasses.replace(
+            current,
+            run={key: text for key, text in said.items() if key != "ended_at"},
+            recorded_at=(began + (ended - began) / 2).isoformat(),
+        )
+        if not against_baseline:
+            current = beside(current, self.reference)
         folder = self.root / "results" / f"perf-{slug}{'-own' if own else ''}"
         folder.mkdir(parents=True)
         verdicts = judge(self.baseline if against_baseline else None, current, Limits())
@@ -170,16 +201,51 @@ class World:
                 environment=dict(current.environment),
                 exit=0,
                 stages=(
-                    StageRecord(name="correctness", done="right", passed=CASES, verdicts=tuple(map(_wrong, wrong))),
-                    StageRecord(name="compiled", done="compiled", verdicts=tuple(map(_same_code, current.samples))),
+                    StageRecord(
+                        name="correctness",
+                        done="right",
+                        passed=tuple(case for case in self.cases if case not in wrong),
+                        verdicts=tuple(map(_wrong, wrong)),
+                    ),
+                    StageRecord(name="compiled", done="compiled", verdicts=tuple(map(_same_code, self.cases))),
                     StageRecord(name="throughput", done="4 launches", verdicts=verdicts),
                 ),
             ),
-            **dict(run or {}),
+            **{"run": said, **dict(run or {})},
         )
         record = dataclasses.replace(record, exit=exit_code(record.verdicts))
         (folder / "run.json").write_text(json.dumps(run_to_json(record)), encoding="utf-8")
         return folder
+
+    @property
+    def reference(self) -> str:
+        """The commit that a card without a baseline is measured beside."""
+        return self.base if self.base != self.candidate else git(self.root, "rev-parse", f"{self.base}^")
+
+    def told(self, *, own: bool = False) -> dict[str, str]:
+        """What the gate writes of a run of this moment."""
+        return told(self.candidate if own else self.base, self.candidate)
+
+    def lists(self, cases: tuple[str, ...]) -> None:
+        """Let the base's suite have these cases."""
+        self.cases = cases
+        (self.root / LISTED).write_text(listed(cases), encoding="utf-8")
+
+    def this_run(self, **changed: Any) -> ThisRun:
+        """What results have to be of."""
+        runner = Runner(label=LABEL, slug=SLUG)
+        plan = Plan(base=self.base, candidate=self.candidate, edits=(), runners=(runner,))
+        found = ThisRun(plan=plan, id=RUN_ID, attempt=1, outputs=self.digests(), now=datetime.now(UTC))
+        return dataclasses.replace(found, **changed)
+
+    def digests(self) -> dict[str, str]:
+        """Outputs of the jobs with the cards: of the files as they lie now, so that a test may forge the whole run."""
+        found = {}
+        for index, slug in enumerate(self.cards):
+            for own in (False, True):
+                folder = self.root / "results" / f"perf-{slug}{'-own' if own else ''}"
+                found[output_name(index, own=own)] = of_results(folder)
+        return found
 
     def run(self, *words: str) -> Ended:
         """Run a command of ``python -m perfgate.github`` in the base's checkout."""
@@ -204,15 +270,18 @@ class World:
             summary=read["GITHUB_STEP_SUMMARY"],
         )
 
-    def check(self, *, measure: str = "success", **jobs: Any) -> Ended:
-        """Plan, then the required check on what the jobs left; ``jobs`` replace what others of ``needs`` say."""
+    def check(self, *, measure: str = "success", outputs: Mapping[str, str] | None = None, **jobs: Any) -> Ended:
+        """Plan, then the required check on what the jobs left; ``jobs`` replace what others of ``needs`` say.
+
+        The jobs with the cards gave the digests of what lies there, or else ``outputs``.
+        """
         if not (self.root / "candidate").exists():
             self.checked_out()
-        outputs = self.run("plan").outputs
+        planned = self.run("plan").outputs
         needs = {
-            "plan": {"result": "success", "outputs": outputs},
+            "plan": {"result": "success", "outputs": planned},
             "admit": {"result": "success", "outputs": {"said": ""}},
-            "measure": {"result": measure, "outputs": {}},
+            "measure": {"result": measure, "outputs": self.digests() if outputs is None else outputs},
         } | jobs
         self.environment["NEEDS"] = json.dumps(needs)
         return self.run("check", "results")

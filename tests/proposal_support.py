@@ -74,6 +74,8 @@ class World:
     head: str
     artifact: Path
     samples: Path
+    only: str | None = None
+    """The one kind of baselines that was asked for."""
 
     @property
     def root(self) -> Path:
@@ -85,7 +87,7 @@ class World:
 
     @property
     def asked(self) -> Asked:
-        return Asked(card=CARD, target="sm_89", commit=self.head, reason=REASON)
+        return Asked(card=CARD, target="sm_89", commit=self.head, reason=REASON, only=self.only)
 
     def update(self, *, scale: Any = 1.0, cases: tuple[str, ...] = CASES, **changed: Any) -> Recording:
         """What an update leaves: new times, the anchor that goes with them, new machine code, and the launches."""

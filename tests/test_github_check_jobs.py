@@ -161,6 +161,7 @@ def test_one_card_that_fails_is_why_the_jobs_failed(tmp_path: Path) -> None:
     world.leave(world.measured())
     machine = {"gpu": "NVIDIA H200", "driver": "1", "code_path": "native", "uuid": "GPU-2"}
     slower = recording(range(5, 9), cases=CASES, other="A2", environment=machine, scale=_SLOWER)
+    world.cards = (SLUG, "nvidia-h200")
     world.leave(slower, slug="nvidia-h200", against_baseline=False)
     assert world.check(measure="failure").code == 1
     assert _report(world).problems == ()

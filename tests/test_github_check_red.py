@@ -74,6 +74,7 @@ def test_two_cards_are_judged_together_and_the_worse_counts(world: World) -> Non
     world.leave(world.measured())
     environment = {"gpu": "NVIDIA H200", "driver": "1", "code_path": "native", "uuid": "GPU-2"}
     second = recording(range(5, 9), cases=CASES, other="A2", environment=environment, scale=_SLOWER)
+    world.cards = (SLUG, other)
     world.leave(second, slug=other, against_baseline=False)
     ended = world.check(measure="failure")
     assert ended.code == 1
@@ -109,7 +110,7 @@ def test_a_partial_run_is_red(world: World) -> None:
     assert "Only chosen cases" in ended.summary
 
 
-def test_a_case_that_was_compiled_and_not_timed_is_red(world: World) -> None:
+def test_a_case_that_was_compiled_and_is_not_of_the_suite_is_red(world: World) -> None:
     _pull_request(world)
     folder = world.leave(world.measured())
     document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -118,7 +119,7 @@ def test_a_case_that_was_compiled_and_not_timed_is_red(world: World) -> None:
     (folder / "run.json").write_text(json.dumps(document), encoding="utf-8")
     ended = world.check()
     assert ended.code == 2
-    assert "k99 has no samples" in ended.summary
+    assert "Compiled speaks of k99, expected only cases of the base's suite." in ended.summary
 
 
 def test_a_job_that_hid_a_failing_step_is_red(world: World) -> None:

@@ -12,6 +12,9 @@ from github_support import Answer, Server, serving
 from github_world import KERNEL, LABEL, REPOSITORY, SLUG, World
 
 from perfgate.github.__main__ import COMMANDS
+from perfgate.github.api import from_environment
+from perfgate.github.event import read_event
+from perfgate.github.pulls import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +45,7 @@ def test_the_commands_are_these() -> None:
         "plan",
         "admit",
         "lay",
+        "keep",
         "check",
         "show",
         "all",
@@ -71,7 +75,7 @@ def test_a_command_that_does_not_exist_is_refused_with_those_that_do(world: Worl
     ended = world.run("nothing")
     assert ended.code == 2
     assert ended.errors.startswith(
-        "INVALID bad-usage: expected one of plan, admit, lay, check, show, all, pick, recheck"
+        "INVALID bad-usage: expected one of plan, admit, lay, keep, check, show, all, pick, recheck, comment, propose"
     )
     assert "the one required check" in ended.errors
 
@@ -207,16 +211,13 @@ def test_a_card_or_a_reason_that_is_none_is_not_picked(world: World) -> None:
 def test_a_branchs_pull_request_is_asked_for_by_its_owner_and_name_among_the_open_ones(
     world: World, server: Server
 ) -> None:
-    world.pull_request({"kernels/matmul.py": KERNEL})
-    world.candidate = world.head
-    world.checked_out()
     pulls = f"GET /repos/{REPOSITORY}/pulls"
     server.answers[pulls] = Answer(body=[])
     for kind, branch, asked in (("workflow_dispatch", "change", 1), ("workflow_dispatch", "main", 0), ("push", "x", 0)):
         server.asked.clear()
         world.event(kind)
         world.environment |= {"GITHUB_API_URL": server.url, "GITHUB_TOKEN": "token", "GITHUB_REF_NAME": branch}
-        world.check()
+        assert number_of(read_event(world.environment), from_environment(world.environment)) is None
         assert [f"{found.method} {found.path}" for found in server.asked] == [pulls] * asked
         if asked:
             owner = REPOSITORY.partition("/")[0]

@@ -10,7 +10,9 @@ from github_support import (
     ATTEMPT,
     COMMENTS,
     DOWNLOAD,
+    FILES,
     HEAD,
+    JOBS,
     MARKER,
     NUMBER,
     OUR_USER,
@@ -21,6 +23,8 @@ from github_support import (
     Server,
     environment,
     fork,
+    has_jobs,
+    jobs,
     listed,
     offer,
     prepare,
@@ -120,8 +124,8 @@ def test_a_fork_that_is_gone_has_no_pull_request_any_more(
 def test_a_run_of_anything_but_a_pull_request_is_none_of_its_business(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for event in ("push", "schedule", "merge_group", "pull_request_target", None):
-        assert run_comment(server, tmp_path, same_repository(event=event)) == 0
+    for event in ("push", "schedule", "merge_group", "workflow_dispatch", "pull_request_target", None):
+        assert run_comment(server, tmp_path, same_repository(event=event, head_branch="main")) == 0
     assert server.asked == []
     assert "nothing to do" in capsys.readouterr().out
 
@@ -201,9 +205,10 @@ def test_a_report_that_contradicts_githubs_word_on_the_run_is_not_shown(
     server: Server, tmp_path: Path, end: str, verdicts: list[Any], changes: dict[str, str]
 ) -> None:
     offer(server, zipped(report(*verdicts, **changes)))
+    has_jobs(server, jobs(end))
     assert run_comment(server, tmp_path, fork(conclusion=end)) == 0
     text = written_body(server)
-    assert "contradicts the run" in text
+    assert f"contradicts its job perf, which ended as `{end}`" in text
     assert f"ended as `{end}`" in text
     assert RUN_URL in text
     assert "m1024" not in text
@@ -212,6 +217,7 @@ def test_a_report_that_contradicts_githubs_word_on_the_run_is_not_shown(
 @pytest.mark.parametrize(("end", "status"), [("success", Status.SAME), ("failure", Status.SLOWER)])
 def test_a_report_that_agrees_with_the_run_is_shown(server: Server, tmp_path: Path, end: str, status: Status) -> None:
     offer(server, zipped(report(verdict(status=status))))
+    has_jobs(server, jobs(end))
     assert run_comment(server, tmp_path, fork(conclusion=end)) == 0
     assert "m1024" in written_body(server)
 
@@ -220,7 +226,7 @@ def test_a_report_that_agrees_with_the_run_is_shown(server: Server, tmp_path: Pa
     "changes",
     [
         {"expired": True},
-        {"name": "perf-report-2"},
+        {"name": "report-for-comment-2"},
         {"created_at": "2026-03-01T09:59:59Z"},
     ],
     ids=["expired", "of another name", "of an earlier attempt"],
@@ -243,7 +249,9 @@ def test_the_newest_of_several_reports_is_read(server: Server, tmp_path: Path) -
     assert "m1024" in written_body(server)
 
 
-@pytest.mark.parametrize("where", [f"GET {PULLS}", f"GET {ARTIFACTS}", f"GET {COMMENTS}", f"POST {COMMENTS}"])
+@pytest.mark.parametrize(
+    "where", ["GET " + path for path in (PULLS, JOBS, FILES, ARTIFACTS, COMMENTS)] + [f"POST {COMMENTS}"]
+)
 def test_where_github_refuses_the_job_fails_with_one_line(
     server: Server, tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

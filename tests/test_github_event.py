@@ -61,6 +61,27 @@ def test_a_pull_request_is_read_as_it_is() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("action", "changes", "repeats", "retargeted"),
+    [
+        ("edited", {"title": {"from": "x"}}, True, False),
+        ("edited", {}, True, False),
+        ("edited", None, True, False),
+        ("edited", {"base": None}, True, False),
+        ("edited", {"base": {"ref": {"from": "old"}}}, False, True),
+        ("synchronize", None, False, False),
+        ("reopened", None, False, False),
+        (None, None, False, False),
+    ],
+)
+def test_only_an_edit_that_leaves_the_branch_repeats_a_verdict(
+    action: str | None, changes: object, *, repeats: bool, retargeted: bool
+) -> None:
+    found = _read("pull_request", _pull() | {"action": action, "changes": changes})
+    assert (found.repeats, found.retargeted) == (repeats, retargeted)
+    assert not _read("merge_group", _group() | {"action": action, "changes": changes}).repeats
+
+
 def test_a_merge_group_is_read_as_it_is() -> None:
     assert _read("merge_group", _group()) == Event(
         kind="merge_group",

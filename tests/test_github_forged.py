@@ -155,14 +155,14 @@ def test_a_job_without_outputs_is_named_and_red(world: World) -> None:
     assert world.check(plan={"result": "success", "outputs": None}).code == 2
 
 
-def test_a_case_that_only_the_run_speaks_of_has_to_have_samples(world: World) -> None:
+def test_a_case_that_only_the_run_speaks_of_is_refused(world: World) -> None:
     folder = world.leave(world.measured())
     run = _run(folder)
     run["stages"][2]["verdicts"].append(run["stages"][2]["verdicts"][0] | {"case": "k99"})
     _write(folder, run)
     ended = world.check()
     assert ended.code == 2
-    assert "k99 has no samples" in ended.summary
+    assert "Throughput speaks of k99, expected only cases of the base's suite." in ended.summary
 
 
 @pytest.mark.parametrize("failing", ["k1_sq4096", "*"])

@@ -78,3 +78,26 @@ def test_a_link_among_the_candidates_kernels_is_refused(world: World) -> None:
     with pytest.raises(GateError) as caught:
         lay(settings.load(world.root), world.root / "candidate")
     assert "link" in caught.value.text
+
+
+@pytest.mark.parametrize("name", [".", "candidate/..", "linked"])
+def test_a_checkout_laid_over_itself_is_refused_and_keeps_its_kernels(world: World, name: str) -> None:
+    (world.root / "candidate").mkdir()
+    (world.root / "linked").symlink_to(".")
+    ended = world.run("lay", name)
+    assert (ended.code, ended.errors.startswith("INVALID same-folder: ")) == (2, True)
+    assert (world.root / "kernels/matmul.py").read_text(encoding="utf-8") == KERNEL
+
+
+def test_kernels_that_cannot_be_copied_leave_the_base_as_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.pull_request({"kernels/matmul.py": _FASTER})
+    world.checked_out()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copytree", full)
+    ended = world.run("lay", "candidate")
+    assert (ended.code, ended.errors.startswith("INVALID cannot-lay: ")) == (2, True)
+    assert (world.root / "kernels/matmul.py").read_text(encoding="utf-8") == KERNEL
+    assert [path.name for path in world.root.iterdir() if path.name.startswith(".lay")] == []

@@ -247,3 +247,13 @@ def test_a_plan_comes_back_from_its_outputs_and_a_broken_one_is_refused(world: W
         with pytest.raises(GateError) as caught:
             from_outputs(outputs | {"cards": broken})
         assert caught.value.reason == "no-plan"
+
+
+@pytest.mark.parametrize(("count", "code"), [(8, 0), (9, 2)])
+def test_more_cards_than_the_workflow_has_outputs_for_are_refused(world: World, count: int, code: int) -> None:
+    more = "".join(f'card-{n} = "card-{n}"\n' for n in range(count - 1))
+    world.candidate = world.head = world.base = world.commit({"pyproject.toml": f"{PROJECT_FILE}{more}"})
+    world.event("push")
+    world.checked_out()
+    ended = world.run("plan")
+    assert (ended.code, "too-many-cards" in ended.errors) == (code, bool(code))

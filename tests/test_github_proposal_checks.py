@@ -168,6 +168,21 @@ def test_times_without_their_anchor_and_an_anchor_without_times_are_refused(worl
     assert refused(world).reason == "half-an-update"
 
 
+@pytest.mark.parametrize(("kept", "missing"), [((TIMES, ANCHOR), COMPILED), ((COMPILED,), TIMES)])
+def test_half_of_what_was_asked_for_is_refused_unless_it_was_asked_for_alone(
+    world: World, kept: tuple[str, ...], missing: str
+) -> None:
+    for name in {TIMES, ANCHOR, COMPILED} - {*kept}:
+        (world.artifact / name).write_bytes((world.baselines / name).read_bytes())
+    error = refused(world)
+    assert error.reason == "half-an-update"
+    assert error.text.startswith(f"The update left no new {missing}, expected one, since it was asked for;")
+    there, other = ("compiled", "throughput") if missing == TIMES else ("throughput", "compiled")
+    alone = collect(world.artifact, world.baselines, dataclasses.replace(world.asked, only=there))
+    assert set(alone.files) == {*kept}
+    assert refused(dataclasses.replace(world, only=other)).reason == "half-an-update"
+
+
 def test_an_anchor_that_starts_anew_with_times_that_stay_is_refused(world: World) -> None:
     for name in (TIMES, ANCHOR, COMPILED):
         (world.baselines / name).write_bytes((world.artifact / name).read_bytes())

@@ -46,7 +46,7 @@ def test_a_failure_before_the_branch_leaves_nothing_and_says_so(
     ("step", "done", "by_hand"),
     [
         ("pulls", "done: branch baselines/", "let Actions open pull requests"),
-        ("issues/7/labels", f"pull request {URL}", "set the label baseline-change, then start perf.yml on baselines/"),
+        ("issues/7/labels", f"pull request {URL}", "set the label baseline-change, then start perf.yml on"),
         ("actions/workflows/perf.yml/dispatches", "label baseline-change", "by hand: start perf.yml on baselines/"),
     ],
 )

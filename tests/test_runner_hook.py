@@ -1,7 +1,9 @@
-"""The machine's own hook: a job that is refused runs no step, not even one marked ``if: always()``."""
+"""The machine's own hook: a job that is refused runs no step, not even one marked ``if: always()``; and its cleaning."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HOOK = Path(__file__).parents[1] / ".github/runner/job-started.sh"
+RUN_ONE_JOB = HOOK.parent / "run-one-job.sh"
 ADMIT = """
 import os, sys
 print("asked", sys.argv[1:], "SECRET" in os.environ, os.environ["GITHUB_TWO_LINES"].splitlines(), flush=True)
@@ -88,3 +91,47 @@ def test_no_process_but_a_runners_worker_is_ended(machine: Path) -> None:
     done = run(machine, "strangers/one", "bin/by-hand")
     assert done.stdout.splitlines()[-2:] == ["exit code 1", "a step marked always ran"]
     assert done.returncode == 0
+
+
+# What a job leaves where the locks of the cards are
+
+
+def _clean(folder: Path, owner: int | None = None) -> None:
+    """The cleaning of the script, which as a whole runs as root alone, on a folder of locks."""
+    found = re.search(
+        r"^clean_locks\(\) \{\n.*?^\}\n", RUN_ONE_JOB.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert found
+    script = f'set -euo pipefail\n{found[0]}clean_locks "$1" "$2"'
+    subprocess.run(["bash", "-c", script, "bash", folder, str(os.getuid() if owner is None else owner)], check=True)  # noqa: S607
+
+
+def test_plain_lock_files_stay_for_whoever_waits_on_them_and_nothing_else_does(tmp_path: Path) -> None:
+    locks = tmp_path / "perfgate-locks"
+    (locks / "GPU-3.lock").mkdir(parents=True)
+    (locks / "GPU-3.lock/deep.lock").write_text("x", encoding="utf-8")
+    (locks / "GPU-1.lock").write_text("pid 7", encoding="utf-8")
+    (locks / "GPU-2.lock").symlink_to("/etc/passwd")
+    (locks / "broken.lock").symlink_to("nowhere")
+    (locks / ".hidden").write_text("x", encoding="utf-8")
+    os.mkfifo(locks / "pipe.lock")
+    _clean(locks, owner=12345)
+    assert len(list(locks.iterdir())) == 6  # what is another's stays
+    _clean(locks)
+    assert [path.name for path in locks.iterdir()] == ["GPU-1.lock"]
+    assert (locks / "GPU-1.lock").read_text(encoding="utf-8") == "pid 7"
+
+
+def test_a_link_or_a_file_in_place_of_the_folder_of_locks_is_removed_and_what_it_points_to_is_not(
+    tmp_path: Path,
+) -> None:
+    other, locks = tmp_path / "other", tmp_path / "perfgate-locks"
+    other.mkdir()
+    (other / "kept.txt").write_text("x", encoding="utf-8")
+    locks.symlink_to(other)
+    _clean(locks)
+    assert (locks.is_symlink(), (other / "kept.txt").exists()) == (False, True)
+    locks.write_text("x", encoding="utf-8")
+    _clean(locks)
+    _clean(locks)  # and none at all is no error
+    assert not locks.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -102,3 +103,32 @@ def test_machine_code_alone_is_proposed_under_the_targets_name(
     assert not (tmp_path / "out/branch/baselines" / CARD).exists()
     assert "sm-89" in (tmp_path / "out/pull-request.json").read_text(encoding="utf-8")
     assert world.checkout.git("status", "--porcelain") == ""
+
+
+def test_a_runner_without_its_card_stores_nothing_where_one_is_required(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without = {"gpu": "", "why": "no driver", "uuid": "", "code_path": "native"}
+    monkeypatch.setattr(
+        update,
+        "open_session",
+        lambda settings, request: Session(
+            settings=settings, request=request, environment=without, output=world.root, checked=(), timed=()
+        ),
+    )
+    monkeypatch.setattr(update, "_measure", pytest.fail)
+    assert _update("--require-gpu") == 2
+    assert capsys.readouterr().err.startswith("INVALID no-card: There is no CUDA card (no driver), expected one:")
+    assert world.checkout.git("status", "--porcelain") == ""
+    assert _update() == 0  # a laptop may still store the machine code
+
+
+def test_a_dry_run_without_a_card_proposes_the_machine_code_alone(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update, "run", lambda *_: "")
+    copy = update.copied(_settings(world))
+    shutil.copytree(world.baselines, copy)
+    (copy / COMPILED).write_bytes((world.artifact / COMPILED).read_bytes())
+    assert _update("--dry-run", str(tmp_path / "out")) == 0
+    assert (tmp_path / "out/branch/baselines" / COMPILED).is_file()

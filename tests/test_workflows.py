@@ -112,6 +112,45 @@ def test_a_forks_run_waits_for_the_reviewers_of_its_environment() -> None:
     assert "approve" in _job("perf", "admit")["needs"]
 
 
+def test_another_branch_is_judged_and_an_edited_text_neither_measures_nor_cancels_nor_leaves_a_report() -> None:
+    flow, judged = WORKFLOWS["perf"], "github.event.action != 'edited' || !!github.event.changes.base"
+    assert flow["on"]["pull_request"] == {"types": ["opened", "synchronize", "reopened", "edited"]}
+    assert "merge_group" in flow["on"]  # a required check that does not answer there would keep a queue waiting
+    assert _job("perf", "plan")["if"] == judged
+    assert _job("perf", "approve")["if"].endswith(f" && ({judged})")
+    assert flow["concurrency"]["cancel-in-progress"] == (
+        f"${{{{ github.event_name == 'pull_request' && ({judged}) }}}}"
+    )
+    assert _job("perf", "perf")["steps"][-1]["if"] == "always() && needs.plan.result != 'skipped'"
+
+
+def test_the_rules_that_github_enforces_name_the_one_check_that_there_is() -> None:
+    text = (ROOT / ".github/RUNNER.md").read_text(encoding="utf-8")
+    assert re.findall(r'"context": "([a-z-]+)"', text) == [_job("perf", "perf")["name"]]
+    for rule in ("require_code_owner_review", "require_last_push_approval", "dismiss_stale_reviews_on_push"):
+        assert f'"{rule}": true' in text
+
+
+def test_the_check_may_ask_what_it_asks_of_the_label() -> None:
+    rights = _job("perf", "perf")["permissions"]
+    assert rights == dict.fromkeys(("contents", "actions", "issues", "pull-requests"), "read")
+
+
+def test_the_jobs_that_a_comment_expects_are_those_of_the_gate() -> None:
+    from perfgate.github.vouching import JOBS
+
+    assert [job["name"].partition(" (")[0] for job in WORKFLOWS["perf"]["jobs"].values()] == list(JOBS)
+
+
+def test_an_update_of_baselines_wants_its_card_and_leaves_out_what_was_cached() -> None:
+    steps = _job("update-baselines", "measure")["steps"]
+    assert any("-s update-baselines -- --require-gpu " in step.get("run", "") for step in steps)
+    for name, job, number in STEPS:
+        kept = _job(name, job)["steps"][number].get("with", {}).get("path", "").split()
+        for path in kept:
+            assert not path.endswith(".perfgate") or path.startswith("!") or f"!{path}/cache" in kept
+
+
 @pytest.mark.parametrize(("name", "job"), [("perf", "perf"), ("ci", "ci")])
 def test_the_required_check_always_runs_and_waits_for_every_job(name: str, job: str) -> None:
     found = _job(name, job)
@@ -153,9 +192,13 @@ def test_no_step_may_fail_in_silence() -> None:
 
 
 def test_nox_is_the_same_everywhere() -> None:
-    places = [*FILES, ROOT / "README.md", ROOT / ".ci/run", ROOT / "pyproject.toml", ROOT / ".github/RUNNER.md"]
-    versions = {found for path in places for found in re.findall(r"nox==([\d.]+\d)", path.read_text(encoding="utf-8"))}
-    assert len(versions) == 1
+    others = ("README.md", "CONTRIBUTING.md", ".ci/run", "pyproject.toml", ".github/RUNNER.md")
+    found = {
+        path.name: set(re.findall(r"nox==([\w.]*\w)", path.read_text(encoding="utf-8")))
+        for path in (*FILES, *(ROOT / name for name in others))
+    }
+    assert [name for name, versions in found.items() if len(versions) != 1] == []
+    assert len(set.union(*found.values())) == 1
 
 
 def test_every_session_that_a_workflow_names_exists() -> None:
@@ -188,3 +231,27 @@ def test_the_names_that_workflows_and_code_share_are_the_same() -> None:
         "perf.yml",
         [WORKFLOWS["perf"]["name"]],
     )
+
+
+def test_each_job_with_a_card_has_an_output_for_its_digest_and_uploads_before_the_changes_own_gate_runs() -> None:
+    from perfgate.github.comment import ARTIFACT
+    from perfgate.github.plan import MOST_CARDS
+    from perfgate.github.this_run import output_name
+
+    measure = _job("perf", "measure")
+    names = {(name, own) for own in (False, True) for n in range(MOST_CARDS) for name in (output_name(n, own=own),)}
+    assert measure["outputs"] == {
+        name: f"${{{{ steps.kept{'-own' if own else ''}.outputs.{name} }}}}" for name, own in names
+    }
+    steps = [step.get("id") or step.get("with", {}).get("name", "") for step in measure["steps"]]
+    assert steps[-6:] == [
+        *("base", "kept", "perf-${{ matrix.card.slug }}"),
+        *("own", "kept-own", "perf-${{ matrix.card.slug }}-own"),
+    ]
+    (download,) = (step["with"] for step in _job("perf", "perf")["steps"] if "pattern" in step.get("with", {}))
+    assert (download["merge-multiple"], ARTIFACT.startswith(download["pattern"].rstrip("*"))) == (True, False)
+
+
+def test_the_required_check_never_runs_the_candidates_code_where_there_is_no_plan() -> None:
+    planned = _job("perf", "plan")["steps"][0]["with"]["ref"]
+    assert _job("perf", "perf")["steps"][0]["with"]["ref"] == planned.replace("${{ ", "${{ needs.plan.outputs.base || ")

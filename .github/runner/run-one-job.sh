@@ -31,9 +31,22 @@ CARD="" RUNNERGROUP=""
 . "/etc/perfgate/${user}.conf"
 : "${REPOSITORY:?not set in /etc/perfgate/${user}.conf}" "${LABELS:?not set in /etc/perfgate/${user}.conf}"
 
+readonly locks=/tmp/perfgate-locks
+
+clean_locks() {
+  # Whoever waits for a card waits on its lock file, which may be this user's although another holds it: plain files
+  # named as locks stay. All else is for the next job to fall over: a link, a folder, a file of another name.
+  local folder=$1 owner=$2
+  if [ -L "${folder}" ] || [ ! -d "${folder}" ]; then
+    find "$(dirname -- "${folder}")" -maxdepth 1 -path "${folder}" -uid "${owner}" -delete
+    return
+  fi
+  find "${folder}" -xdev -mindepth 1 -depth -uid "${owner}" \
+    -not \( -type f -path "${folder}/*.lock" -not -path "${folder}/*/*" \) -delete
+}
+
 clean() {
-  # What still runs as this user could watch the next job; then what it left where other jobs would find it. The lock
-  # files of the cards stay: whoever waits for a card waits on them.
+  # What still runs as this user could watch the next job; then what it left where other jobs would find it.
   local tries=0
   while pkill -KILL -u "${uid}"; do
     sleep 0.2
@@ -42,7 +55,8 @@ clean() {
   done
   find "${home}" -xdev -mindepth 1 -delete
   find /tmp /var/tmp /dev/shm -xdev -mindepth 1 -depth -uid "${uid}" \
-    -not -path /tmp/perfgate-locks -not -path '/tmp/perfgate-locks/*' -delete
+    -not -path "${locks}" -not -path "${locks}/*" -delete
+  clean_locks "${locks}" "${uid}"
 }
 
 as_user() {

@@ -3,7 +3,9 @@
 plan     what judges what, on which cards (sets the job's outputs)
 admit    may this run use the card; the machine itself asks this too, before a job's first step
 lay      put the candidate's kernels in place of the base's: ``lay FOLDER``
-check    the one required check: summary, annotations, report.json, exit code: ``check FOLDER``
+keep     copy what a gate left into a folder for the artifact: ``keep FOLDER NAME``
+check    the one required check: summary, annotations, report.json, exit code: ``check FOLDER``; where nothing but a title
+         or a text was edited, the verdict that stands
 show     the summary of one run by itself: ``show FOLDER``
 all      every job before this one has to have succeeded
 pick     the runner of the card that was named, and whether the reason is one
@@ -28,13 +30,17 @@ from perfgate.github.admission import Admission, admission, approvers
 from perfgate.github.annotations import as_annotations, kernel_line
 from perfgate.github.changes import PROJECT_FILE
 from perfgate.github.check import check, read_needs, unfinished
-from perfgate.github.conclusion import REPORT, Conclusion, to_json
-from perfgate.github.event import DISPATCH, Event, labels_of, pull_at, read_event
+from perfgate.github.conclusion import LABEL, REPORT, Conclusion, to_json
+from perfgate.github.event import Event, read_event
+from perfgate.github.keep import KEPT, keep
+from perfgate.github.labels import label_of
 from perfgate.github.lay import lay
 from perfgate.github.plan import plan
 from perfgate.github.proposal import check_reason
 from perfgate.github.recheck import recheck
+from perfgate.github.repeat import other_target, repeat
 from perfgate.github.run_page import run_page
+from perfgate.github.this_run import output_name
 from perfgate.records import GateError
 from perfgate.report import plain
 from perfgate.run_record import read_run
@@ -75,15 +81,19 @@ def _admit(arguments: list[str], environment: Mapping[str, str]) -> int:
 
 def _reviews(environment: Mapping[str, str]) -> tuple[str, ...]:
     client = api.from_environment(environment)
-    run = environment.get("GITHUB_RUN_ID", "")
-    if not run.isdecimal():
-        raise GateError(
-            "not-on-github", f"GITHUB_RUN_ID is {run[:40]!r}, expected a number; this is for GitHub's jobs."
-        )
-    found = client.get(f"/repos/{client.repository}/actions/runs/{run}/approvals")
+    found = client.get(f"/repos/{client.repository}/actions/runs/{_run(environment)}/approvals")
     if not isinstance(found, list) or not all(isinstance(review, dict) for review in found):
         raise GateError("github-api", "GitHub's answer on this run's approvals is no list, expected one; run again.")
     return approvers(found)
+
+
+def _run(environment: Mapping[str, str]) -> int:
+    run = environment.get("GITHUB_RUN_ID", "")
+    if not (run.isascii() and run.isdecimal()):
+        raise GateError(
+            "not-on-github", f"GITHUB_RUN_ID is {run[:40]!r}, expected a number; this is for GitHub's jobs."
+        )
+    return int(run)
 
 
 def _lay(arguments: list[str], environment: Mapping[str, str]) -> int:
@@ -96,8 +106,20 @@ def _lay(arguments: list[str], environment: Mapping[str, str]) -> int:
 def _check(arguments: list[str], environment: Mapping[str, str]) -> int:
     (results,) = _expect(arguments, 1)
     event, project = read_event(environment), settings.load(Path.cwd())
+    if event.repeats:
+        return _repeat(event, environment)
     needs = read_needs(environment.get("NEEDS", ""))
-    conclusion = check(event, needs, Path(results), project, labels=_labels(event, environment))
+    attempt = environment.get("GITHUB_RUN_ATTEMPT", "1")
+    attempt_number = int(attempt) if attempt.isdecimal() else 1
+    conclusion = check(
+        event,
+        needs,
+        Path(results),
+        project,
+        run=(environment.get("GITHUB_RUN_ID", ""), attempt_number),
+        label=lambda: _label(event, environment),
+        moved=_moved(event, environment) if attempt_number > 1 else "",
+    )
     run_url = "/".join(
         (
             environment.get("GITHUB_SERVER_URL", ""),
@@ -116,6 +138,21 @@ def _check(arguments: list[str], environment: Mapping[str, str]) -> int:
             _say(f"check: {card.slug}: {verdict.status} {verdict.text}")
     _say(f"check: exit {conclusion.exit}")
     return conclusion.exit
+
+
+def _repeat(event: Event, environment: Mapping[str, str]) -> int:
+    passed, text = repeat(event, api.from_environment(environment))
+    _append(environment, "GITHUB_STEP_SUMMARY", f"{plain(text)}\n")
+    _say(f"check: {text}")
+    return 0 if passed else _COULD_NOT
+
+
+def _moved(event: Event, environment: Mapping[str, str]) -> str:
+    """Asked of a run that is run again: one that is overtaken by another branch the first time is replaced."""
+    try:
+        return other_target(event, api.from_environment(environment), _run(environment))
+    except GateError as error:
+        return f"Whether this run is for the branch of now could not be asked: {error.text}"
 
 
 def _show(arguments: list[str], environment: Mapping[str, str]) -> int:
@@ -139,22 +176,22 @@ def _annotate(conclusion: Conclusion, project: settings.Settings) -> None:
         print(command)
 
 
-def _labels(event: Event, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The pull request's labels as they are now: a job that is run again still has the event of then."""
+def _label(event: Event, environment: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether the label counts, and what is said of it, as GitHub has it now: a job run again has the event of then."""
     if not environment.get("GITHUB_TOKEN"):
-        return event.labels
-    client = api.from_environment(environment)
-    number = event.number or _number_of(event, client)
-    return labels_of(client.get(f"/repos/{client.repository}/issues/{number}/labels")) if number else ()
+        return LABEL in event.labels, ""
+    found = label_of(event, api.from_environment(environment))
+    return found.counts, found.text
 
 
-def _number_of(event: Event, client: api.Api) -> int | None:
-    """The open pull request of a branch that was started by hand; None where there is none at this commit."""
-    if event.kind != DISPATCH or event.on_default_branch:
-        return None
-    owner = client.repository.partition("/")[0]
-    found = client.get(f"/repos/{client.repository}/pulls", state="open", head=f"{owner}:{event.branch}")
-    return pull_at(found, event.head)
+def _keep(arguments: list[str], environment: Mapping[str, str]) -> int:
+    folder, name = _expect(arguments, 2)
+    found = keep(name, Path(folder), left=environment.get("EVIDENCE", ""))
+    index = environment.get("JOB_INDEX", "")
+    if index.isascii() and index.isdecimal():
+        _output(environment, {output_name(int(index), own=name.endswith("-own")): found})
+    _say(f"keep: the results are in {KEPT}/{name}; their digest is {found}.")
+    return 0
 
 
 def _recheck(arguments: list[str], environment: Mapping[str, str]) -> int:
@@ -214,6 +251,7 @@ COMMANDS: Mapping[str, Callable[[list[str], Mapping[str, str]], int]] = {
     "plan": _plan,
     "admit": _admit,
     "lay": _lay,
+    "keep": _keep,
     "check": _check,
     "show": _show,
     "all": _all,

@@ -7,15 +7,17 @@ says. Reads files and the jobs' results; decides no verdict.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from perfgate.github.conclusion import LABEL, CardReport, Conclusion, conclude
 from perfgate.github.judging import card_report
 from perfgate.github.plan import Plan, from_outputs
+from perfgate.github.this_run import ThisRun
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from perfgate.github.event import Event
@@ -48,8 +50,15 @@ def unfinished(needs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     )
 
 
-def check(
-    event: Event, needs: Mapping[str, Mapping[str, Any]], results: Path, project: Settings, *, labels: tuple[str, ...]
+def check(  # noqa: PLR0913 - what is judged, and what is known of it, all by name
+    event: Event,
+    needs: Mapping[str, Mapping[str, Any]],
+    results: Path,
+    project: Settings,
+    *,
+    run: tuple[str, int],
+    label: Callable[[], tuple[bool, str]],
+    moved: str = "",
 ) -> Conclusion:
     """Bring everything to one conclusion.
 
@@ -58,20 +67,38 @@ def check(
         needs: The jobs ``plan``, ``approve``, ``admit`` and ``measure``: ``result`` and ``outputs`` of each.
         results: Folder with one folder an artifact.
         project: The base's, in whose checkout this runs.
-        labels: Of the pull request, now.
+        run: GitHub's number of this run, and of this attempt at it.
+        label: Asks whether the label `LABEL` counts, and what is to be said of it; called where it could matter, last.
+        moved: Why this run is not for the branch that the pull request goes into now; empty where it is.
     """
-    problems = _stopped(needs)
+    problems = (moved,) if moved else _stopped(needs)
     if problems:
-        return _conclusion(event, None, (), problems=problems, labels=labels)
+        return _conclusion(event, None, (), problems=problems)
     try:
         made = from_outputs(needs["plan"].get("outputs") or {})
     except GateError as error:
-        return _conclusion(event, None, (), problems=(error.text,), labels=labels)
+        return _conclusion(event, None, (), problems=(error.text,))
+    outputs = needs[_MEASURE].get("outputs") or {}
+    this_run = ThisRun(plan=made, id=run[0], attempt=run[1], outputs=outputs, now=datetime.now(UTC))
     cards = tuple(
-        card_report(runner, results, project, own=bool(made.edits), on_default_branch=event.on_default_branch)
-        for runner in made.runners
+        card_report(
+            index,
+            results,
+            project,
+            this_run=this_run,
+            own=bool(made.edits),
+            on_default_branch=event.on_default_branch,
+        )
+        for index in range(len(made.runners))
     )
-    return _conclusion(event, made, cards, problems=_hidden(needs, cards), labels=labels)
+    problems = _hidden(needs, cards)
+    intended, said = False, ""
+    if made.edits:
+        try:
+            intended, said = label()
+        except GateError as error:
+            problems += (f"Whether the label {LABEL} is set could not be asked: {error.text}",)
+    return _conclusion(event, made, cards, problems=problems, intended=intended, label=said)
 
 
 def _stopped(needs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
@@ -104,16 +131,16 @@ def _hidden(needs: Mapping[str, Mapping[str, Any]], cards: tuple[CardReport, ...
     return ("A job with a card failed although every verdict passes; look at its log.",)
 
 
-def _conclusion(
+def _conclusion(  # noqa: PLR0913 - the parts of a conclusion, all by name
     event: Event,
     made: Plan | None,
     cards: tuple[CardReport, ...],
     *,
     problems: tuple[str, ...],
-    labels: tuple[str, ...],
+    intended: bool = False,
+    label: str = "",
 ) -> Conclusion:
     edits = made.edits if made else ()
-    intended = LABEL in labels
     return Conclusion(
         exit=conclude(cards, edits=edits, intended=intended, problems=problems),
         base=made.base if made else event.base,
@@ -121,6 +148,7 @@ def _conclusion(
         target=event.target,
         edits=edits,
         intended=intended,
+        label=label,
         problems=problems,
         cards=cards,
     )

@@ -6,6 +6,7 @@ edited: it is read strictly, shown only where GitHub's own word on the run agree
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import unicodedata
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 from perfgate.github import api as github
 from perfgate.github import artifact, page
 from perfgate.github.conclusion import REPORT, read_conclusion
-from perfgate.github.event import PULL_REQUEST, commit, read_payload
+from perfgate.github.event import DISPATCH, PULL_REQUEST, commit, read_payload
+from perfgate.github.pulls import judging
+from perfgate.github.recheck import CHECK
+from perfgate.github.vouching import Vouched, notice, vouch
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
     from perfgate.github.conclusion import Conclusion
 
-ARTIFACT = "perf-report"
+ARTIFACT = "report-for-comment"
 USAGE_EXIT = 2
 _AUTHOR = "github-actions[bot]"
 _MARKER = re.compile(r"<!-- perfgate(?: run=(\d{1,18}) attempt=(\d{1,9}))? -->")
@@ -57,6 +61,8 @@ class Run:
     """When this attempt began; an artifact from before is of another attempt."""
     pulls: tuple[int, ...]
     """Pull requests of this repository with that commit, as far as the event names them: none for forks."""
+    started_by_hand: bool = False
+    """On a branch of this repository, such as one that a workflow proposes: its pull request starts no run by itself."""
 
 
 def main(environment: Mapping[str, str]) -> int:
@@ -78,18 +84,28 @@ def _handle(environment: Mapping[str, str]) -> str:
     payload = read_payload(environment)
     run = read_run(payload, api.repository)
     if run is None:
-        return "the run is not of a pull request, so there is nothing to do."
+        return "the run is neither of a pull request nor of a branch of one, so there is nothing to do."
     if not run.conclusion or run.conclusion in _NOTHING_RAN:
         return f"run {run.id} ended as {run.conclusion or 'nothing yet'}, so the comment stays as it is."
     number = pull_request(api, run)
     if number is None:
         return f"no one open pull request has the commit {run.head[:12]} any more, so there is nothing to do."
+    vouched = vouch(api, number, run=run.id, until=run.attempt)
+    comments = api.pages(f"/repos/{api.repository}/issues/{number}/comments", most=_MOST_COMMENTS)
+    ours = next((comment for comment in comments if _is_ours(comment)), None)
+    if vouched.repeats and (judged := judging(api, run.head, (PULL_REQUEST, DISPATCH))):
+        run = _earlier(run, judged[0])
+        if not run.conclusion or run.conclusion in _NOTHING_RAN:
+            return f"it repeats run {run.id}, which ended as {run.conclusion or 'nothing yet'}, so the comment stays as it is."
+        vouched = vouch(api, number, run=run.id, until=run.attempt)
+        if ours and _shown(ours) == (run.id, run.attempt) and not vouched.edited and vouched.listed:
+            return f"#{number} shows run {run.id}, which is repeated, so its comment stays as it is."
     url = f"{server.rstrip('/')}/{api.repository}/actions/runs/{run.id}"
-    return _upsert(api, number, run, body(run, find_report(api, run), run_url=url))
+    return _upsert(api, number, run, body(run, find_report(api, run, vouched), vouched, run_url=url), ours)
 
 
 def read_run(payload: Mapping[str, Any], repository: str) -> Run | None:
-    """The run that a ``workflow_run`` event is about; None where it is not of a pull request.
+    """The run that a ``workflow_run`` event is about; None where no pull request can be meant.
 
     Raises:
         GateError: ``bad-event``.
@@ -98,10 +114,15 @@ def read_run(payload: Mapping[str, Any], repository: str) -> Run | None:
     here = payload.get("repository")
     if not isinstance(run, dict) or not isinstance(here, dict) or here.get("full_name") != repository:
         raise GateError("bad-event", "The event is not of a run of this repository's workflow, expected workflow_run.")
-    if run.get("event") != PULL_REQUEST:
+    owner, branch = _within(run, "head_repository", "owner", "login"), run.get("head_branch")
+    by_hand = (
+        run.get("event") == DISPATCH
+        and _within(run, "head_repository", "full_name") == repository
+        and branch != here.get("default_branch")
+    )
+    if run.get("event") != PULL_REQUEST and not by_hand:
         return None
     head = commit(str(run.get("head_sha")))
-    owner, branch = _within(run, "head_repository", "owner", "login"), run.get("head_branch")
     return Run(
         id=_positive(run, "id"),
         attempt=_positive(run, "run_attempt"),
@@ -109,11 +130,23 @@ def read_run(payload: Mapping[str, Any], repository: str) -> Run | None:
         head=head,
         source=f"{owner}:{branch}" if owner and branch else "",
         started=str(run.get("run_started_at") or ""),
+        started_by_hand=by_hand,
         pulls=tuple(
             _positive(pull, "number")
-            for pull in run.get("pull_requests") or ()
+            for pull in (() if by_hand else run.get("pull_requests") or ())
             if _within(pull, "head", "sha") == head and _within(pull, "base", "repo", "id") == _positive(here, "id")
         ),
+    )
+
+
+def _earlier(run: Run, judged: Mapping[str, Any]) -> Run:
+    """The run that judged the same commit, as GitHub's list of runs has it."""
+    return dataclasses.replace(
+        run,
+        id=_positive(judged, "id"),
+        attempt=_positive(judged, "run_attempt"),
+        conclusion=str(judged.get("conclusion") or ""),
+        started=str(judged.get("run_started_at") or ""),
     )
 
 
@@ -127,17 +160,25 @@ def pull_request(api: github.Api, run: Run) -> int | None:
         numbers = [
             _positive(pull, "number")
             for pull in api.pages(f"/repos/{api.repository}/pulls", state="open", head=run.source)
-            if _within(pull, "head", "sha") == run.head and _within(pull, "base", "repo", "full_name") == api.repository
+            if _within(pull, "head", "sha") == run.head
+            and _within(pull, "base", "repo", "full_name") == api.repository
+            and (not run.started_by_hand or _within(pull, "head", "repo", "full_name") == api.repository)
         ]
     return numbers[0] if len(numbers) == 1 else None
 
 
-def find_report(api: github.Api, run: Run) -> Conclusion | str:
+def find_report(api: github.Api, run: Run, vouched: Vouched) -> Conclusion | str:
     """What the run reports of itself, or why that cannot be shown: a reason code.
+
+    Held against how the required check ended, not the whole run: a job with a card fails also where the label excuses it.
 
     Raises:
         GateError: ``github-api`` or ``bad-event``, when GitHub does not answer as it should.
     """
+    if vouched.lacking:
+        return "lacking"
+    if vouched.repeats:
+        return "repeats"
     listed = api.pages(f"/repos/{api.repository}/actions/runs/{run.id}/artifacts", key="artifacts", name=ARTIFACT)
     found = [
         entry
@@ -157,24 +198,26 @@ def find_report(api: github.Api, run: Run) -> Conclusion | str:
         if error.reason == "github-api":
             raise
         return error.reason  # and not its text, which quotes the artifact
-    agrees = report.head == run.head and (report.exit == 0) == (run.conclusion == _SUCCESS)
+    agrees = report.head == run.head and (report.exit == 0) == (vouched.check == _SUCCESS)
     return report if agrees else "contradiction"
 
 
-def body(run: Run, report: Conclusion | str, *, run_url: str) -> str:
-    """The comment: marker, then the report, or one sentence on why it is not shown."""
-    marker = f"<!-- perfgate run={run.id} attempt={run.attempt} -->\n"
+def body(run: Run, report: Conclusion | str, vouched: Vouched, *, run_url: str) -> str:
+    """The comment: marker, what has to be known first, then the report, or one sentence on why it is not shown."""
+    first = f"<!-- perfgate run={run.id} attempt={run.attempt} -->\n{notice(vouched)}"
     if not isinstance(report, str):
-        whole = marker + page.comment(report, run_url=run_url)
+        whole = first + page.comment(report, run_url=run_url)
         if _can_be_sent(whole):
             return whole
         report = "unshowable"
     why = {
         "missing": "it left no report",
-        "contradiction": "its report contradicts the run and is not shown",
+        "repeats": "it repeats a verdict, and no run has judged this commit",
+        "lacking": "it is not a run of the gate's workflow and no verdict",
+        "contradiction": f"its report contradicts its job {CHECK}, which ended as `{vouched.check}`, and is not shown",
     }.get(report, f"its report cannot be used ({report}) and is not shown")
     return (
-        f"{marker}**perfgate**: the run for commit {run.head[:12]} ended as `{run.conclusion}`, but {why}; "
+        f"{first}**perfgate**: the run for commit {run.head[:12]} ended as `{run.conclusion}`, but {why}; "
         f"[read the run]({run_url})."
     )
 
@@ -184,9 +227,7 @@ def _can_be_sent(text: str) -> bool:
     return len(text) <= _MOST_BODY and not hidden
 
 
-def _upsert(api: github.Api, number: int, run: Run, text: str) -> str:
-    comments = api.pages(f"/repos/{api.repository}/issues/{number}/comments", most=_MOST_COMMENTS)
-    ours = next((comment for comment in comments if _is_ours(comment)), None)
+def _upsert(api: github.Api, number: int, run: Run, text: str, ours: Mapping[str, Any] | None) -> str:
     if ours is None:
         api.send("POST", f"/repos/{api.repository}/issues/{number}/comments", {"body": text})
         return f"posted on #{number} for run {run.id}."

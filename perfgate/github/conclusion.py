@@ -69,7 +69,9 @@ class Conclusion:
     edits: tuple[str, ...] = ()
     """What the change edits of the things that judge it: paths, and the limits by name."""
     intended: bool = False
-    """The label `LABEL` is set."""
+    """The label `LABEL` is set, and counts."""
+    label: str = ""
+    """Who set it and when, and why it does not count; empty where it is not set or was not asked for."""
     problems: tuple[str, ...] = ()
     """What kept cards from being measured at all, one sentence each."""
     cards: tuple[CardReport, ...] = ()
@@ -113,6 +115,7 @@ def to_json(conclusion: Conclusion) -> dict[str, Any]:
         "target": conclusion.target,
         "edits": list(conclusion.edits),
         "intended": conclusion.intended,
+        "label": conclusion.label,
         "problems": list(conclusion.problems),
         "cards": [
             {
@@ -156,6 +159,7 @@ def read_conclusion(text: str | bytes, *, source: str) -> Conclusion:
         target=read.text(root, "target"),
         edits=read.texts(root, "edits"),
         intended=read.truth(root, "intended"),
+        label=read.text(root, "label") if "label" in root else "",
         problems=read.texts(root, "problems"),
         cards=cards,
     )

@@ -51,6 +51,15 @@ class Event:
     from_fork: bool = False
     labels: tuple[str, ...] = ()
     """As they were when the event happened."""
+    action: str = ""
+    """What happened to the pull request: ``opened``, ``synchronize``, ``edited`` and so on; empty elsewhere."""
+    retargeted: bool = False
+    """This very event changed the branch that the pull request goes into."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether nothing that is judged changed, but a title or a text: then the verdict that stands is repeated."""
+        return self.kind == PULL_REQUEST and self.action == "edited" and not self.retargeted
 
     @property
     def on_default_branch(self) -> bool:
@@ -135,6 +144,7 @@ def _pull_request(payload: Mapping[str, Any], sha: str, *, repository: str, defa
     head = _object(pull, "head")
     source = head.get("repo")  # null where the fork was deleted: then it was one
     name = source.get("full_name") if isinstance(source, dict) else None
+    action, changes = payload.get("action"), payload.get("changes")
     return Event(
         kind=PULL_REQUEST,
         repository=repository,
@@ -147,6 +157,8 @@ def _pull_request(payload: Mapping[str, Any], sha: str, *, repository: str, defa
         number=_number(pull),
         from_fork=name != repository,
         labels=labels_of(pull.get("labels") or []),
+        action=action if isinstance(action, str) else "",
+        retargeted=isinstance(changes, dict) and changes.get("base") is not None,
     )
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from perfgate import git
 from perfgate.baselines import read_recording
 from perfgate.cards import slug
+from perfgate.evidence import RUN_FILE, SAMPLES_FILE
 from perfgate.github import bearable
+from perfgate.github.complete import ALL, known_cases, problems
 from perfgate.github.conclusion import CardReport
 from perfgate.limits import read_limits
 from perfgate.records import GateError, Recording, Verdict
@@ -21,13 +24,13 @@ from perfgate.verdict import judge
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from perfgate.github.this_run import ThisRun
+    from perfgate.manifest import Cases
     from perfgate.runners import Runner
     from perfgate.settings import Settings
 
 STAGES = ("correctness", "compiled", "throughput")
 _TIMED = "throughput"
-_ALL = "*"
-"""Stands for no case but for the run, or the suite, as a whole."""
 _MOST_BYTES = 64 * 1024**2
 """Of one file; a recording of 25 cases in 8 launches has 1 MB."""
 
@@ -37,36 +40,52 @@ def artifact(runner: Runner, *, own: bool = False) -> str:
     return f"perf-{runner.slug}{'-own' if own else ''}"
 
 
-def card_report(runner: Runner, results: Path, project: Settings, *, own: bool, on_default_branch: bool) -> CardReport:
+def card_report(  # noqa: PLR0913 - what is judged, and by what, all by name
+    index: int, results: Path, project: Settings, *, this_run: ThisRun, own: bool, on_default_branch: bool
+) -> CardReport:
     """Judge what a card's job left.
 
     Args:
-        runner: Which card it has to be.
+        index: Of the card in the plan.
         results: Folder with one folder an artifact.
         project: The base's, whose baselines and limits judge.
+        this_run: What the results have to be of.
         own: The change's own gate has to have run as well.
         on_default_branch: Small steps that add up fail.
     """
+    runner = this_run.plan.runners[index]
     empty = CardReport(label=runner.label, slug=runner.slug)
     try:
         folder = results / artifact(runner)
         run = _run(folder, f"The job on the runner {runner.label}")
+        this_run.check(folder, run, index=index)
+        cases = known_cases(project, runner.slug)
         report = dataclasses.replace(
             empty,
             machine=_machine(run),
             notes=tuple(f"{stage.name}: {stage.note}" for stage in run.stages if stage.note),
-            problems=_problems(run, runner),
+            problems=(*_problems(run, runner), *problems(run, cases)),
             verdicts=_once(run.verdicts),
         )
         if not report.problems:
-            verdicts = _again(run, folder, project, slug=runner.slug, on_default_branch=on_default_branch)
+            verdicts = _again(
+                run,
+                folder,
+                project,
+                cases=cases,
+                this_run=this_run,
+                slug=runner.slug,
+                on_default_branch=on_default_branch,
+            )
             report = dataclasses.replace(report, verdicts=_once(verdicts))
     except GateError as error:
         return dataclasses.replace(empty, problems=(error.text,))
     if not own:
         return report
     try:
-        itself = _run(results / artifact(runner, own=True), "The change's own gate")
+        folder = results / artifact(runner, own=True)
+        itself = _run(folder, "The change's own gate")
+        this_run.check(folder, itself, index=index, own=True)
     except GateError as error:
         return dataclasses.replace(report, problems=(*report.problems, error.text))
     wrong = tuple(f"Its own gate: {problem}" for problem in _problems(itself, runner))
@@ -74,7 +93,7 @@ def card_report(runner: Runner, results: Path, project: Settings, *, own: bool, 
 
 
 def _run(folder: Path, whose: str) -> RunRecord:
-    path = folder / "run.json"
+    path = folder / RUN_FILE
     if not path.is_file():
         raise GateError(
             "no-results",
@@ -122,21 +141,31 @@ def _stage(run: RunRecord, name: str) -> StageRecord:
     return next((stage for stage in run.stages if stage.name == name), StageRecord(name=name))
 
 
-def _again(
-    run: RunRecord, folder: Path, project: Settings, *, slug: str, on_default_branch: bool
+def _again(  # noqa: PLR0913 - what is judged, and by what, all by name
+    run: RunRecord,
+    folder: Path,
+    project: Settings,
+    *,
+    cases: Cases,
+    this_run: ThisRun,
+    slug: str,
+    on_default_branch: bool,
 ) -> tuple[Verdict, ...]:
     """All verdicts of a run, those on times made from the samples; of the run's own, only what fails is kept unseen."""
     said = {verdict.case: verdict for verdict in _stage(run, _TIMED).verdicts}
     timed = {verdict.case for verdict in _stage(run, "compiled").verdicts}
-    current = _samples(folder / "current.json", run)
+    current = _samples(folder / SAMPLES_FILE, run)
     measured = set(current.samples) if current else set()
     failed = {case for case, verdict in said.items() if verdict.exit_code and case not in measured}
     wrong = any(verdict.wrong for verdict in run.verdicts)
-    if not wrong and (unmeasured := sorted({*said, *timed} - {_ALL} - measured - failed)):
+    if not wrong and (unmeasured := sorted({*said, *timed, *cases.timed} - {ALL} - measured - failed)):
         raise GateError(
             "case-not-measured", f"{unmeasured[0]} has no samples, expected those of every timed case; run it again."
         )
-    made = _judged(current, project, slug, selected=bool(failed - {_ALL}), on_default_branch=on_default_branch)
+    if current:
+        this_run.check_samples(folder, run, current)
+        _check_reference(current, project, slug, this_run.reference)
+    made = _judged(current, project, slug, selected=bool(failed - {ALL}), on_default_branch=on_default_branch)
     for verdict in made:
         if (live := said.get(verdict.case)) is None or live.status != verdict.status:
             raise GateError(
@@ -178,6 +207,24 @@ def _judged(
         anchor=_stored(project, slug, "anchor.json") if baseline else None,
         fail_on_drift=on_default_branch,
     )
+
+
+def _check_reference(current: Recording, project: Settings, slug: str, reference: str) -> None:
+    """Each case was measured beside the base, where no baseline is stored; a commit beside a stored one is the base's too."""
+    name = reference if not reference.endswith("^") else git.commit_of(project.root, reference)
+    stored = _stored(project, slug, "matmul.json") is not None
+    for samples in current.samples.values():
+        if (stored and (samples.other is None or samples.is_anchored)) or samples.other == {
+            "kind": "ref",
+            "name": name,
+        }:
+            continue
+        found = f"{samples.other['kind']} {samples.other['name'][:60]}" if samples.other else "nothing"
+        raise GateError(
+            "other-reference",
+            f"{samples.case} was measured beside {found}, expected ref {name or reference}, which this change starts from; "
+            "run it again.",
+        )
 
 
 def _once(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:

@@ -51,11 +51,11 @@ def comment(conclusion: Conclusion, *, run_url: str) -> str:
 
 
 def _page(conclusion: Conclusion, run_url: str, *, folded: bool) -> list[str]:
-    judged = f"Judged by {_code(conclusion.target)} at {_code(conclusion.base[:12])}, " if conclusion.base else ""
+    judged = f"Judged by {code(conclusion.target)} at {code(conclusion.base[:12])}, " if conclusion.base else ""
     lines = [
         _headline(conclusion),
         "",
-        f"{judged}change {_code(conclusion.head[:12])}; [run and artifacts]({run_url}).",
+        f"{judged}change {code(conclusion.head[:12])}; [run and artifacts]({run_url}).",
         "",
     ]
     lines += _notice(conclusion)
@@ -87,7 +87,7 @@ def _notice(conclusion: Conclusion) -> list[str]:
     """First of all: that a change edits what judges it, and what follows."""
     if not conclusion.edits:
         return []
-    names = ", ".join(_code(edit) for edit in conclusion.edits[:_MOST_LINES])
+    names = ", ".join(code(edit) for edit in conclusion.edits[:_MOST_LINES])
     more = f" and {len(conclusion.edits) - _MOST_LINES} more" if len(conclusion.edits) > _MOST_LINES else ""
     if conclusion.intended:
         follows = f"The label `{LABEL}` says that this is meant: its own verdict counts. A wrong result would fail all the same."
@@ -96,7 +96,8 @@ def _notice(conclusion: Conclusion) -> list[str]:
             f"Both verdicts below have to pass. If it is meant, a maintainer sets the label `{LABEL}`; then its own verdict "
             "counts."
         )
-    return ["> [!IMPORTANT]", f"> **This change edits what judges it:** {names}{more}.", f"> {follows}", ""]
+    who = [f"> {sentence(conclusion.label)}"] if conclusion.label else []
+    return ["> [!IMPORTANT]", f"> **This change edits what judges it:** {names}{more}.", f"> {follows}", *who, ""]
 
 
 def _card(card: CardReport, *, folded: bool) -> list[str]:
@@ -160,7 +161,7 @@ def counted(verdicts: Sequence[Verdict]) -> str:
 
 def _table(verdicts: Sequence[Verdict]) -> list[str]:
     rows = [
-        f"| {_code(verdict.case)} | {_status(verdict)} | {_percent(verdict.ratio)} | {_percent(verdict.low)} | "
+        f"| {code(verdict.case)} | {_status(verdict)} | {_percent(verdict.ratio)} | {_percent(verdict.low)} | "
         f"{_percent(verdict.high)} | {escaped(verdict.reason)} |"
         for verdict in verdicts
     ]
@@ -221,7 +222,7 @@ def _hash(conclusion: Conclusion) -> bool:
     return re.fullmatch(r"[0-9a-f]{40,64}", conclusion.base) is not None
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """A short text as code where it can be; a backtick or a line's end would leave the span."""
     shown = plain(text)
     return escaped(shown) if not shown or "`" in shown or "|" in shown else f"`{shown}`"

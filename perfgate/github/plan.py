@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perfgate import git
 from perfgate.github.changes import PROJECT_FILE, edits
 from perfgate.github.event import DISPATCH, PULL_REQUEST
+from perfgate.github.pins import parse_project, with_pins
 from perfgate.records import GateError
 from perfgate.runners import Runner, runners
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfgate.github.event import Event
+
+
+MOST_CARDS = 8
+"""As many outputs the job ``measure`` names in perf.yml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,7 @@ def plan(event: Event, *, candidate: Path) -> Plan:
         candidate: Checkout of the candidate's commit with its whole history.
 
     Raises:
-        GateError: ``no-commit`` where git lacks a commit (a shallow clone), ``no-cards`` or ``bad-settings``.
+        GateError: ``no-commit`` where git lacks a commit (a shallow clone), ``no-cards``, ``bad-settings`` or ``bad-pins``.
     """
     base = _base(event, candidate)
     before = _file(candidate, base, PROJECT_FILE)
@@ -78,12 +83,21 @@ def plan(event: Event, *, candidate: Path) -> Plan:
     if changed is None:
         raise GateError("no-commit", f"git cannot compare {base} with {event.candidate}; fetch the whole history.")
     paths = [path for path in changed.split("\0") if path]
-    return Plan(
-        base=base,
-        candidate=event.candidate,
-        edits=edits(paths, before, _file(candidate, event.candidate, PROJECT_FILE)),
-        runners=runners(before),
-    )
+    after = _file(candidate, event.candidate, PROJECT_FILE)
+    edited = edits(paths, before, after)
+    # Before a card is asked for: what `nox -s perf` would refuse to install.
+    with_pins(parse_project(before, whose="base"), parse_project(after, whose="change"))
+    return Plan(base=base, candidate=event.candidate, edits=edited, runners=_few(runners(before)))
+
+
+def _few(found: tuple[Runner, ...]) -> tuple[Runner, ...]:
+    """Each card's job sets outputs of its own, and the workflow names them one by one."""
+    if len(found) > MOST_CARDS:
+        raise GateError(
+            "too-many-cards",
+            f"[tool.perfgate.cards] lists {len(found)} cards, expected at most {MOST_CARDS}; remove some.",
+        )
+    return found
 
 
 def _base(event: Event, checkout: Path) -> str:
@@ -99,6 +113,12 @@ def _base(event: Event, checkout: Path) -> str:
                 raise GateError(
                     "no-commit",
                     f"{event.candidate} merges {parents[1]}, expected the pull request's {event.head}; run again.",
+                )
+            if event.retargeted and git.ask(checkout, "merge-base", "--is-ancestor", event.base, parents[0]) is None:
+                raise GateError(
+                    "no-commit",
+                    f"{event.candidate} was made with {parents[0]}, expected {event.target} at {event.base} or later, into "
+                    "which the pull request goes now; close and reopen it.",
                 )
             return parents[0]
     if event.base:

@@ -23,6 +23,8 @@ from perfgate.report import plain
 if TYPE_CHECKING:
     from pathlib import Path
 
+COMPILED, THROUGHPUT = ONLY = ("compiled", "throughput")
+"""Kinds of baselines."""
 MOST_BYTES = 16 << 20
 """Of one file: sixteen times the H100's 25 cases in 8 launches, and well below the 50 MiB at which GitHub warns."""
 _COMPILED = re.compile(r"compiled(?:-triton-(\d+\.\d+\.\d+))?\.json", re.ASCII)
@@ -40,6 +42,8 @@ class Asked:
     """Architecture of the machine code."""
     commit: str
     reason: str
+    only: str | None = None
+    """One of `ONLY`; None where both kinds were asked for."""
 
     @property
     def times(self) -> str:

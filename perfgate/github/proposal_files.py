@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING
 from perfgate.baselines import read_recording, write_recording
 from perfgate.cards import card
 from perfgate.compiled_baseline import CompiledBaseline, read_compiled, write_compiled
-from perfgate.github.proposal_checks import Asked, read_anchor, read_facts, read_times, refuse
+from perfgate.github.proposal_checks import (
+    COMPILED,
+    ONLY,
+    THROUGHPUT,
+    Asked,
+    read_anchor,
+    read_facts,
+    read_times,
+    refuse,
+)
 from perfgate.metrics import recording_metrics
 from perfgate.records import GateError, Recording
 
@@ -88,7 +97,22 @@ def collect(folder: Path, baselines: Path, asked: Asked) -> Proposed:
         )
     if after.times and asked.times not in files:
         refuse("half-an-update", f"{asked.anchor} changed without {asked.times}", "both", "start the update again")
+    _refuse_half(files, asked)
     return Proposed(asked=asked, files=files, before=before, after=after, unread=unread)
+
+
+def _refuse_half(files: Mapping[str, bytes], asked: Asked) -> None:
+    """An update writes every file that it was asked for anew, with its date: what is not there was not recorded."""
+    found = {COMPILED: any(map(asked.is_compiled, files)), THROUGHPUT: asked.times in files}
+    named = {COMPILED: f"{asked.target}/compiled.json", THROUGHPUT: asked.times}
+    for kind in ONLY if asked.only is None else (asked.only,):
+        if not found[kind]:
+            refuse(
+                "half-an-update",
+                f"The update left no new {named[kind]}",
+                "one, since it was asked for",
+                "see the log of the job that records them, or propose the other alone with --only",
+            )
 
 
 def _names(folder: Path) -> Iterator[str]:

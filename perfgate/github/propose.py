@@ -22,7 +22,7 @@ from perfgate.github import api as github
 from perfgate.github.conclusion import WORKFLOW
 from perfgate.github.proposal import Proposal, check_reason, proposal
 from perfgate.github.proposal_changes import changes
-from perfgate.github.proposal_checks import Asked, read_beside
+from perfgate.github.proposal_checks import ONLY, Asked, read_beside
 from perfgate.github.proposal_files import Proposed, collect
 from perfgate.limits import read_limits
 from perfgate.records import GateError
@@ -76,6 +76,7 @@ def _parser() -> Parser:
     parser.add_argument("--from", dest="source", type=Path, required=True, metavar="DIR", help="the job's baselines")
     parser.add_argument("--samples", type=Path, metavar="DIR", help="the job's .perfgate, for before and after")
     parser.add_argument("--card", required=True, metavar="SLUG", help="the card's folder among the baselines")
+    parser.add_argument("--only", choices=ONLY, help="the one kind that the update was asked for; else both")
     parser.add_argument("--reason", metavar="TEXT", help="why the numbers change (else the variable REASON)")
     parser.add_argument(
         "--dry-run", type=Path, metavar="OUT", help="write there what would be proposed, and send nothing"
@@ -93,7 +94,7 @@ def _run(options: Namespace, environment: Mapping[str, str]) -> None:
     sender = None if options.dry_run else github.from_environment(environment)
     base, run = _place(project, environment, dry=sender is None)
     commit = _commit(project)
-    asked = Asked(card=options.card, target=project.target, commit=commit.parent, reason=reason)
+    asked = Asked(card=options.card, target=project.target, commit=commit.parent, reason=reason, only=options.only)
     proposed = collect(options.source, project.root / project.baselines, asked)
     times = proposed.after.times
     beside = read_beside(options.samples, times) if options.samples and times else None
@@ -230,6 +231,6 @@ def propose(sender: Sender, proposed: Proposed, words: Proposal, commit: Commit)
     labelled = f"set the label {words.label}, then {start}"
     steps.send("Setting the label", labelled, f"issues/{pull['number']}/labels", {"labels": [words.label]})
     steps.done.append(f"label {words.label}")
-    # A pull request that is opened with the workflow's own token starts no workflow by itself.
+    # A pull request that is opened with the workflow's own token starts no workflow by itself: not the required check.
     steps.send("Starting the gate", start, f"actions/workflows/{WORKFLOW}/dispatches", {"ref": words.branch})
     return url

@@ -1,4 +1,4 @@
-"""Runs the required check again when the label is set or taken away: the check reads the label as it is then.
+"""Runs the required check again when the label was set or taken away: the check reads the label as it is then.
 
 Nothing is measured again: the job judges what the cards left. Talks to GitHub; decides no verdict.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perfgate.github.conclusion import WORKFLOW
+from perfgate.github.pulls import attempt, identity, judging
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
@@ -26,43 +27,29 @@ def recheck(event: Event, client: Api) -> str:
     """
     if event.from_fork:  # GitHub gives such a run a token that may only read
         return f"#{event.number} comes from a fork: a maintainer runs the job {CHECK} again on its page."
-    run = _newest_run(event, client)
-    if run is None:
+    found = judging(client, event.head)
+    if found is None:
         return f"{WORKFLOW} has not run for {event.head[:12]} yet; its job {CHECK} will read the label."
+    run, had = found
     if run.get("status") != "completed":
         return f"{WORKFLOW} is running for {event.head[:12]}; its job {CHECK} will read the label."
-    job = _check_of(run, client)
-    client.send("POST", f"/repos/{client.repository}/actions/jobs/{job}/rerun", {})
+    client.send("POST", f"/repos/{client.repository}/actions/jobs/{identity(_check_of(run, had))}/rerun", {})
     return f"The job {CHECK} of {event.head[:12]} runs again and reads the label."
 
 
-def _newest_run(event: Event, client: Api) -> dict[str, Any] | None:
-    path = f"/repos/{client.repository}/actions/workflows/{WORKFLOW}/runs"
-    answer = client.get(path, head_sha=event.head, event=event.kind)
-    runs = [run for run in _list(answer, "workflow_runs") if run.get("head_sha") == event.head]
-    return max(runs, key=_id, default=None)
-
-
-def _check_of(run: dict[str, Any], client: Api) -> int:
-    answer = client.get(f"/repos/{client.repository}/actions/runs/{_id(run)}/jobs", filter="latest", per_page=100)
-    jobs = [job for job in _list(answer, "jobs") if job.get("name") == CHECK]
-    if len(jobs) != 1:
+def _check_of(run: dict[str, Any], had: list[dict[str, Any]]) -> dict[str, Any]:
+    found = last_check(had)
+    if found is None:
         raise GateError(
             "github-api",
-            f"The run {_id(run)} has {len(jobs)} jobs named {CHECK}, expected one; run it again on its page.",
+            f"The run {identity(run)} has not one job named {CHECK}, expected one; run it again on its page.",
         )
-    return _id(jobs[0])
-
-
-def _list(answer: object, key: str) -> list[dict[str, Any]]:
-    found = answer.get(key) if isinstance(answer, dict) else None
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise GateError("github-api", f"GitHub's answer has no list of {key}, expected one; run again.")
     return found
 
 
-def _id(entry: dict[str, Any]) -> int:
-    found = entry.get("id")
-    if type(found) is not int:
-        raise GateError("github-api", "GitHub's answer has an entry without an id, expected a number; run again.")
-    return found
+def last_check(every: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The required check of a run's newest attempt that has it; None where that has none, or more than one."""
+    named = [job for job in every if job.get("name") == CHECK]
+    newest = max((attempt(job) for job in named), default=0)
+    last = [job for job in named if attempt(job) == newest]
+    return last[0] if len(last) == 1 else None
