@@ -23,28 +23,28 @@ def world(tmp_path: Path) -> World:
     made.event("push")
     left = made.leave(made.measured())
     left.rename(made.root / ".perfgate")
-    made.environment |= {"EVIDENCE": evidence.of_results(made.root / ".perfgate"), "JOB_INDEX": "3"}
+    made.environment |= {"EVIDENCE": evidence.of_results(made.root / ".perfgate")}
     return made
 
 
-def test_results_lie_in_a_folder_of_the_artifacts_name_and_their_digest_is_the_jobs_own_output(world: World) -> None:
+def test_results_lie_in_a_folder_of_the_artifacts_name_and_no_output_is_set_but_by_the_gate(world: World) -> None:
     (world.root / ".perfgate/base").mkdir()
     (world.root / ".perfgate/base/x.json").write_text("{}", encoding="utf-8")
     ended = world.run("keep", ".", _NAME)
-    assert (ended.code, ended.outputs) == (0, {"evidence_3": world.environment["EVIDENCE"]})
+    assert (ended.code, ended.outputs) == (0, {})
     kept = world.root / "kept"
     found = sorted(path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file())
     assert found == [f"{_NAME}/base/x.json", f"{_NAME}/current.json", f"{_NAME}/run.json"]
     assert evidence.of_results(kept / _NAME) == world.environment["EVIDENCE"]
 
 
-def test_those_of_the_changes_own_gate_replace_them_under_an_output_of_their_own(world: World) -> None:
+def test_those_of_the_changes_own_gate_replace_them(world: World) -> None:
     assert world.run("keep", ".", _NAME).code == 0
     (world.root / ".perfgate").rename(world.root / "own")
     (world.root / "candidate").mkdir()
     (world.root / "own").rename(world.root / "candidate/.perfgate")
     ended = world.run("keep", "candidate", f"{_NAME}-own")
-    assert (ended.code, list(ended.outputs)) == (0, ["evidence_own_3"])
+    assert (ended.code, ended.outputs) == (0, {})
     assert [path.name for path in (world.root / "kept").iterdir()] == [f"{_NAME}-own"]
 
 

@@ -239,9 +239,10 @@ def test_each_job_with_a_card_has_an_output_for_its_digest_and_uploads_before_th
     from perfgate.github.this_run import output_name
 
     measure = _job("perf", "measure")
-    names = {(name, own) for own in (False, True) for n in range(MOST_CARDS) for name in (output_name(n, own=own),)}
     assert measure["outputs"] == {
-        name: f"${{{{ steps.kept{'-own' if own else ''}.outputs.{name} }}}}" for name, own in names
+        output_name(n, own=own): f"${{{{ matrix.card.index == {n} && steps.{step}.outputs.evidence || '' }}}}"
+        for own, step in ((False, "base"), (True, "own"))
+        for n in range(MOST_CARDS)
     }
     steps = [step.get("id") or step.get("with", {}).get("name", "") for step in measure["steps"]]
     assert steps[-6:] == [

@@ -40,7 +40,6 @@ from perfgate.github.proposal import check_reason
 from perfgate.github.recheck import recheck
 from perfgate.github.repeat import other_target, repeat
 from perfgate.github.run_page import run_page
-from perfgate.github.this_run import output_name
 from perfgate.records import GateError
 from perfgate.report import plain
 from perfgate.run_record import read_run
@@ -187,9 +186,6 @@ def _label(event: Event, environment: Mapping[str, str]) -> tuple[bool, str]:
 def _keep(arguments: list[str], environment: Mapping[str, str]) -> int:
     folder, name = _expect(arguments, 2)
     found = keep(name, Path(folder), left=environment.get("EVIDENCE", ""))
-    index = environment.get("JOB_INDEX", "")
-    if index.isascii() and index.isdecimal():
-        _output(environment, {output_name(int(index), own=name.endswith("-own")): found})
     _say(f"keep: the results are in {KEPT}/{name}; their digest is {found}.")
     return 0
 

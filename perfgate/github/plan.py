@@ -45,7 +45,9 @@ class Plan:
             "candidate": self.candidate,
             "own": "true" if self.edits else "false",
             "edits": json.dumps(self.edits),
-            "cards": json.dumps([{"label": runner.label, "slug": runner.slug} for runner in self.runners]),
+            "cards": json.dumps(
+                [{"label": one.label, "slug": one.slug, "index": n} for n, one in enumerate(self.runners)]
+            ),
         }
 
 

@@ -39,8 +39,6 @@ def _pipx(state: Path, machine: dict[str, Any], words: list[str]) -> int:
     _note(state, session, arguments)
     if session == "github":
         environment = os.environ | {"GITHUB_API_URL": machine["api"]}
-        if environment.get("JOB_INDEX") == "":  # act knows no strategy.job-index; there is one card
-            environment["JOB_INDEX"] = "0"
         done = subprocess.run([sys.executable, "-m", "perfgate.github", *arguments], env=environment, check=False)
         _keep_summary(state)
         return done.returncode
