@@ -103,21 +103,21 @@ def tune(session: nox.Session) -> None:
 def table(session: nox.Session) -> None:
     """This kernel beside the starting one, the vendor's, torch.compile's and the card's limit, in the same launches."""
     install(session, "gate")
-    perfgate(session, *session.posargs, module="perf_tests.table")
+    perfgate(session, *session.posargs, module="studies.table.__main__")
 
 
 @nox.session
 def accuracy(session: nox.Session) -> None:
     """The errors of every precision against float64, and what full accuracy costs where stores are the limit."""
     install(session, "gate")
-    perfgate(session, *session.posargs, module="perf_tests.accuracy")
+    perfgate(session, *session.posargs, module="studies.accuracy.__main__")
 
 
 @nox.session(name="host-cost")
 def host_cost(session: nox.Session) -> None:
     """What a call costs the host, beside torch.matmul and Triton's own launch."""
     install(session, "gate")
-    perfgate(session, *session.posargs, module="perf_tests.host_cost")
+    perfgate(session, *session.posargs, module="studies.host_cost.__main__")
 
 
 @nox.session(name="model-study")

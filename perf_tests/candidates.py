@@ -1,6 +1,6 @@
 """Which tiles the matmul may run, which of them are worth a try, and how one is forced.
 
-Owns all that `perfgate.tune` needs to know of this kernel being a matmul. Estimates here are from a tile's numbers
+Owns all that `perfgate.tuning.session` needs to know of this kernel being a matmul. Estimates here are from a tile's numbers
 alone and only decide what is compiled, and in what order; what is proposed has been measured.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
-    from perfgate.occupancy import Architecture
+    from perfgate.hardware.occupancy import Architecture
     from perfgate.records import Case
 
 KERNEL = "matmul_kernel"

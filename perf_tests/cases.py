@@ -210,7 +210,7 @@ def operands(case: Case, *, device: str, seed: int) -> tuple[torch.Tensor, torch
     """Random operands in the case's layouts, each between canaries."""
     import torch
 
-    from perfgate.memory import guarded
+    from perfgate.harness.guarded import guarded
 
     dtype = getattr(torch, case.dtype)
     a, b = (
@@ -239,7 +239,7 @@ def call_on_meta(module: ModuleType, case: Case) -> Callable[[], torch.Tensor]:
     """The same call on tensors without memory: what a launch would compile, on any machine."""
     import torch
 
-    from perfgate.memory import empty_like_layout
+    from perfgate.harness.guarded import empty_like_layout
 
     dtype = getattr(torch, case.dtype)
     a, b = (

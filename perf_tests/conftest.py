@@ -12,7 +12,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest_plugins = ("perfgate.plugin",)
+pytest_plugins = ("perfgate.harness.plugin",)
 
 if not torch.cuda.is_available():
     # Triton reads this when a kernel is decorated, so it is set before any kernel file is imported.

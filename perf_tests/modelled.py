@@ -1,4 +1,4 @@
-"""What each of this kernel's launches computes, for the model of its time (`perfgate.model`).
+"""What each of this kernel's launches computes, for the model of its time (`perfgate.hardware.cost_model`).
 
 Owns what is known of the kernels by name: which arguments and constexprs say how much is multiplied or moved.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from perfgate.model import Product, Stream
+from perfgate.hardware.cost_model import Product, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """One launch's worth of times for the gate's own error rates: the kernel, itself again, and itself made slower.
 
-Passes when there are numbers; the rates are worked out over many launches by ``perfgate.calibrate``.
+Passes when there are numbers; the rates are worked out over many launches by ``perfgate.calibration.session``.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import torch
 
 from perf_tests import cases
 from perf_tests.slowed import load_slowed, slowed_by
-from perfgate import knobs, sampling
-from perfgate.calibration import AGAIN, KERNEL, KNOBS_FILE, NOTHING_ADDED, sizes_wanted
-from perfgate.correctness import WrongResultError, same_bits
-from perfgate.launched import launched_by
-from perfgate.memory import guarded, require_room
+from perfgate.calibration import slowdown as knobs
+from perfgate.calibration.rates import AGAIN, KERNEL, KNOBS_FILE, NOTHING_ADDED, sizes_wanted
+from perfgate.harness import interleave
+from perfgate.harness.correctness import WrongResultError, same_bits
+from perfgate.harness.guarded import guarded, require_room
+from perfgate.harness.launches import launched_by
 from perfgate.settings import load_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
-    from perfgate.clock import Stopwatch
-    from perfgate.machine import Monitor
+    from perfgate.harness.machine import Monitor
+    from perfgate.harness.timer import Stopwatch
     from perfgate.records import Case
     from perfgate.settings import Settings
 
@@ -51,7 +52,7 @@ def slowed(gate_settings: Settings) -> ModuleType:
 
 
 def _knobs(
-    case: Case, launch: Callable[[int], Callable[[], object]], *, watch: sampling.Watch, seconds: float
+    case: Case, launch: Callable[[int], Callable[[], object]], *, watch: interleave.Watch, seconds: float
 ) -> Mapping[str, knobs.Found]:
     """The extra work for each size: as the file has it, else searched now and put there."""
     path = Path(os.environ[KNOBS_FILE]) if os.environ.get(KNOBS_FILE) else None
@@ -97,7 +98,7 @@ def test_calibration(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     device: str,
     stopwatch: Stopwatch,
     monitor: Monitor,
-    gpu_benchmark: sampling.Benchmark,
+    gpu_benchmark: interleave.Benchmark,
     gate_settings: Settings,
     seed: int,
     record_samples: Callable[..., None],
@@ -122,12 +123,12 @@ def test_calibration(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     own |= {name: slower(one.extra) for name, one in found.items() if one.reached}
     _check_bits(case, own, out, expected)
     stopwatch.unheld = 0
-    others = sampling.interleave(
+    others = interleave.interleave(
         gpu_benchmark,
         run,
         {**own, "control": cases.control(case, a, b)},
         watch=stopwatch,
-        rounds=sampling.rounds_for(
+        rounds=interleave.rounds_for(
             seconds, most=gate_settings.rounds, fewest=gate_settings.fewest_rounds, arm_s=gate_settings.arm_s
         ),
         warmup_rounds=gate_settings.warmup_rounds,

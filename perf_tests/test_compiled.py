@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perf_tests import cases
-from perfgate import building, compiled_judging
-from perfgate.compiled_baseline import read_compiled
-from perfgate.correctness import WrongResultError
+from perfgate.codegen import build, judging
+from perfgate.harness.correctness import WrongResultError
 from perfgate.records import Case, GateError, Verdict
-from perfgate.stored import compiled_name
+from perfgate.store.compiled import read_compiled
+from perfgate.store.locate import compiled_name
 
 if TYPE_CHECKING:
     from perfgate.settings import Settings
@@ -23,10 +23,10 @@ def verdicts(
 ) -> dict[str, Verdict]:
     """One verdict a case, from one compilation of all of them."""
     selected = pytestconfig.option.perfgate_case or [case.id for case in cases.CASES]
-    built = building.build_apart(gate_settings, tmp_path_factory.mktemp("compiled") / "compiled.json", selected)
+    built = build.build_apart(gate_settings, tmp_path_factory.mktemp("compiled") / "compiled.json", selected)
     name = compiled_name(gate_settings, built.versions["triton"])
     stored = read_compiled(gate_settings.root / gate_settings.baselines / name)
-    found = compiled_judging.judge(gate_settings, built.cases, stored, versions=built.versions, selected=selected)
+    found = judging.judge(gate_settings, built.cases, stored, versions=built.versions, selected=selected)
     return {verdict.case: verdict for verdict in found}
 
 

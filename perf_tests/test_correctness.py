@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from perf_tests import cases
-from perfgate.correctness import WrongResultError, check_close, check_exact, same_bits
-from perfgate.memory import Guarded, guarded, require_room
+from perfgate.harness.correctness import WrongResultError, check_close, check_exact, same_bits
+from perfgate.harness.guarded import Guarded, guarded, require_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable

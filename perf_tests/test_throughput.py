@@ -13,20 +13,20 @@ import pytest
 import torch
 
 from perf_tests import cases
-from perfgate import sampling
-from perfgate.correctness import WrongResultError, check_close, same_bits
-from perfgate.launched import cache_folder, code_of, launched_by
-from perfgate.memory import guarded, require_room
+from perfgate.harness import interleave
+from perfgate.harness.correctness import WrongResultError, check_close, same_bits
+from perfgate.harness.guarded import guarded, require_room
+from perfgate.harness.launches import cache_folder, code_of, launched_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from perfgate.clock import Stopwatch
-    from perfgate.machine import Monitor
-    from perfgate.other_side import LoadedSide
+    from perfgate.harness.machine import Monitor
+    from perfgate.harness.timer import Stopwatch
     from perfgate.records import Case
     from perfgate.settings import Settings
+    from perfgate.store.reference import LoadedSide
 
 _CHECKED_ROWS = 64
 _TRIALS = 3
@@ -54,7 +54,7 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     other_side: LoadedSide | None,
     stopwatch: Stopwatch,
     monitor: Monitor,
-    gpu_benchmark: sampling.Benchmark,
+    gpu_benchmark: interleave.Benchmark,
     gate_settings: Settings,
     seed: int,
     record_samples: Callable[..., None],
@@ -77,12 +77,12 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
 
     typical_s = statistics.median(stopwatch.time(run) for _ in range(_TRIALS))
     stopwatch.unheld = 0
-    others = sampling.interleave(
+    others = interleave.interleave(
         gpu_benchmark,
         run,
         {"control": cases.control(case, a, b), **beside},
         watch=stopwatch,
-        rounds=sampling.rounds_for(
+        rounds=interleave.rounds_for(
             typical_s, most=gate_settings.rounds, fewest=gate_settings.fewest_rounds, arm_s=gate_settings.arm_s
         ),
         warmup_rounds=gate_settings.warmup_rounds,

@@ -7,27 +7,23 @@ import os
 import sys
 from pathlib import Path
 
-from perfgate import (
-    brief,
-    calibrate,
-    compiled_gate,
-    counters,
-    gate,
-    history,
-    judge,
-    manifest,
-    settings,
-    side_by_side,
-    tune,
-    update,
-)
-from perfgate.baselines import render
+from perfgate import settings
+from perfgate.calibration import session
+from perfgate.cli import compiled, judge
+from perfgate.cli import report as page
 from perfgate.doctor import facts as doctor
+from perfgate.files import write_whole
+from perfgate.gate import pipeline, update
 from perfgate.github import propose
-from perfgate.page import command as page
+from perfgate.history import session as history
+from perfgate.measurement.session import Request, output_folder
+from perfgate.profiling import session as counters
 from perfgate.records import GateError
-from perfgate.session import Request, output_folder
-from perfgate.whole_file import write_whole
+from perfgate.report import brief
+from perfgate.store import manifest
+from perfgate.store.recording import render
+from perfgate.tuning import session as tune
+from studies.gates import __main__ as side_by_side
 
 USAGE_EXIT = 2
 
@@ -46,9 +42,9 @@ def _cases(argv: list[str]) -> int:
 
 _OWN_OPTIONS = {
     "cases": _cases,
-    "compiled": compiled_gate.main,
+    "compiled": compiled.main,
     "judge": judge.main,
-    "calibrate": calibrate.main,
+    "calibrate": session.main,
     "tune": tune.main,
     "side-by-side": side_by_side.main,
     "brief": brief.main,
@@ -148,7 +144,7 @@ def main(argv: list[str]) -> int:
                 cached=not options.no_cache,
                 pytest_args=tuple(rest),
             )
-            return gate.run(project, request)
+            return pipeline.run(project, request)
         if rest:
             raise GateError("bad-usage", f"Unknown option {rest[0]!r}; see python -m perfgate update-baselines --help.")
         if options.dry_run is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from perfgate.comparable import BUSY_PERCENT
+from perfgate.compare.comparability import BUSY_PERCENT
 from perfgate.doctor.host import GUIDE, fault, named, note, ok, unchecked
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from pathlib import Path
 from statistics import median_high
 from typing import TYPE_CHECKING, Any
 
-from perfgate import git, machine
-from perfgate.baselines import read_recording
-from perfgate.cards import slug
+from perfgate import git
 from perfgate.doctor.records import CardState, Driver, LastRun, Process
+from perfgate.hardware.gpus import slug
+from perfgate.harness import machine
 from perfgate.records import GateError
+from perfgate.store.recording import read_recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable

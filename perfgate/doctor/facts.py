@@ -16,15 +16,16 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from perfgate import card_lock, git, settings
+from perfgate import git, settings
+from perfgate.cli.common import Parser
 from perfgate.doctor import checks
 from perfgate.doctor.card_facts import PROC, SYS, driver_and_card, text_of
 from perfgate.doctor.host import VARIABLES
 from perfgate.doctor.records import Disk, Facts, Folder, Host
 from perfgate.doctor.runner_facts import find_runner, is_runner, look_at_runner
+from perfgate.measurement import gpu_lock
 from perfgate.records import GateError
 from perfgate.runners import runners
-from perfgate.usage import Parser
 
 _COULD_NOT = 2
 _SUDO_S = 10
@@ -93,7 +94,7 @@ def _host(root: Path, settings_problem: str) -> Host:
             for what, path in (("checkout", root), ("temporary files", temporary), ("Triton cache", cache))
         ),
         cache=Folder(path=str(cache), writable=_writable(cache)),
-        locks=Folder(path=str(card_lock.FOLDER), writable=_writable(card_lock.FOLDER)),
+        locks=Folder(path=str(gpu_lock.FOLDER), writable=_writable(gpu_lock.FOLDER)),
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
         governors=_governors(),
         uid=os.geteuid(),

@@ -41,9 +41,9 @@ from perfgate.github.recheck import recheck
 from perfgate.github.repeat import other_target, repeat
 from perfgate.github.run_page import run_page
 from perfgate.records import GateError
-from perfgate.report import plain
-from perfgate.run_record import read_run
+from perfgate.report.markdown import plain
 from perfgate.runners import picked
+from perfgate.store.run import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

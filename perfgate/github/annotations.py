@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfgate.report import plain
+from perfgate.report.markdown import plain
 
 if TYPE_CHECKING:
     from perfgate.github.conclusion import Conclusion

@@ -10,12 +10,12 @@ import dataclasses
 from typing import TYPE_CHECKING, NoReturn
 
 from perfgate.records import GateError, Recording
-from perfgate.report import plain
+from perfgate.report.markdown import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from perfgate.compiled_baseline import CompiledBaseline
+    from perfgate.store.compiled import CompiledBaseline
 
 MOST_TEXT = 500
 """Characters: as many as a reason may have; every other text is shorter."""

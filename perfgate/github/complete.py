@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from perfgate.baselines import read_recording
-from perfgate.compiled_baseline import read_compiled
-from perfgate.manifest import FILE, Cases, read_cases
 from perfgate.records import GateError
+from perfgate.store.compiled import read_compiled
+from perfgate.store.manifest import FILE, Cases, read_cases
+from perfgate.store.recording import read_recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from perfgate.run_record import RunRecord, StageRecord
     from perfgate.settings import Settings
+    from perfgate.store.run import RunRecord, StageRecord
 
 ALL = "*"
 """Stands for no case but for the run, or the suite, as a whole."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perfgate.records import SCHEMA, Verdict, exit_code
-from perfgate.run_record import Reader, verdict_to_json
+from perfgate.store.run import Reader, verdict_to_json
 
 WORKFLOW = "perf.yml"
 """Judges pull requests; its last job is the required check."""

@@ -10,24 +10,24 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from perfgate import git
-from perfgate.baselines import read_recording
-from perfgate.cards import slug
-from perfgate.evidence import RUN_FILE, SAMPLES_FILE
+from perfgate.compare.judge import judge
 from perfgate.github import bearable
 from perfgate.github.complete import ALL, known_cases, problems
 from perfgate.github.conclusion import CardReport
+from perfgate.hardware.gpus import slug
 from perfgate.limits import read_limits
 from perfgate.records import GateError, Recording, Verdict
-from perfgate.run_record import RunRecord, StageRecord, read_run
-from perfgate.verdict import judge
+from perfgate.store.evidence import RUN_FILE, SAMPLES_FILE
+from perfgate.store.recording import read_recording
+from perfgate.store.run import RunRecord, StageRecord, read_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from perfgate.github.this_run import ThisRun
-    from perfgate.manifest import Cases
     from perfgate.runners import Runner
     from perfgate.settings import Settings
+    from perfgate.store.manifest import Cases
 
 STAGES = ("correctness", "compiled", "throughput")
 _TIMED = "throughput"

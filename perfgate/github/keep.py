@@ -13,8 +13,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate import evidence
 from perfgate.records import GateError
+from perfgate.store import evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

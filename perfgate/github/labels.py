@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from perfgate.github.conclusion import LABEL
 from perfgate.github.event import DISPATCH, MERGE_GROUP, commit
 from perfgate.github.pulls import events, judging, moment, number_of
-from perfgate.report import plain
+from perfgate.report.markdown import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfgate import git
-from perfgate.evidence import LAID_FILE, laid_to_json
+from perfgate.files import write_whole
 from perfgate.records import GateError
-from perfgate.whole_file import write_whole
+from perfgate.store.evidence import LAID_FILE, laid_to_json
 
 if TYPE_CHECKING:
     from perfgate.settings import Settings

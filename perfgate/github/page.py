@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from perfgate.github.conclusion import LABEL
 from perfgate.github.plot import plot
 from perfgate.records import Status
-from perfgate.report import escaped, machine, machine_ratios, plain
+from perfgate.report.markdown import escaped, machine, machine_ratios, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perfgate.report import plain
-from perfgate.wording import percent
+from perfgate.report.markdown import plain
+from perfgate.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from perfgate.github.conclusion import LABEL
 from perfgate.github.proposal_changes import GONE, NEW
 from perfgate.records import GateError, Status
-from perfgate.report import escaped, machine, machine_ratios, plain
-from perfgate.wording import duration, percent
+from perfgate.report.markdown import escaped, machine, machine_ratios, plain
+from perfgate.text import duration, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

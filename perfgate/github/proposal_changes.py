@@ -6,15 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfgate import comparable, renewal
-from perfgate.compiled_verdict import judge_compiled, pairs
-from perfgate.metrics import recording_metrics
+from perfgate.codegen.rules import judge_compiled, pairs
+from perfgate.compare import comparability as comparable
+from perfgate.compare import renewal
+from perfgate.compare.roofline import recording_metrics
 
 if TYPE_CHECKING:
-    from perfgate.compiled_baseline import CompiledBaseline, CompiledCase
     from perfgate.github.proposal_files import Proposed
     from perfgate.limits import Limits
     from perfgate.records import KernelFacts, Recording, Status, Verdict
+    from perfgate.store.compiled import CompiledBaseline, CompiledCase
 
 NEW, GONE = "NEW", "GONE"
 """Status of a case that one side alone has."""

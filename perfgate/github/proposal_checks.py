@@ -11,14 +11,14 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from perfgate import comparable, renewal
-from perfgate.baselines import read_recording
-from perfgate.cards import slug
-from perfgate.compiled_baseline import CompiledBaseline, read_compiled
-from perfgate.compiled_verdict import judge_compiled
+from perfgate.codegen.rules import judge_compiled
+from perfgate.compare import comparability, renewal
 from perfgate.github import bearable
+from perfgate.hardware.gpus import slug
 from perfgate.records import GateError, Recording
-from perfgate.report import plain
+from perfgate.report.markdown import plain
+from perfgate.store.compiled import CompiledBaseline, read_compiled
+from perfgate.store.recording import read_recording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,8 +74,8 @@ def read_times(path: Path, asked: Asked) -> Recording:
         refuse("malformed", f"{name} holds selected cases alone", "every case", _AGAIN)
     bearable.check(recording, name)
     for case, samples in recording.samples.items():
-        disturbed = comparable.disturbance(samples)
-        if disturbed or comparable.is_wrong(samples):
+        disturbed = comparability.disturbance(samples)
+        if disturbed or comparability.is_wrong(samples):
             what = disturbed[1] if disturbed else "a wrong result"
             refuse("not-sound", f"{name} has for {case}: {what}", "a sound measurement of a right kernel", _AGAIN)
     return recording

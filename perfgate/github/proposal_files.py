@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate.baselines import read_recording, write_recording
-from perfgate.cards import card
-from perfgate.compiled_baseline import CompiledBaseline, read_compiled, write_compiled
+from perfgate.compare.roofline import recording_metrics
 from perfgate.github.proposal_checks import (
     COMPILED,
     ONLY,
@@ -28,8 +26,10 @@ from perfgate.github.proposal_checks import (
     read_times,
     refuse,
 )
-from perfgate.metrics import recording_metrics
+from perfgate.hardware.gpus import card
 from perfgate.records import GateError, Recording
+from perfgate.store.compiled import CompiledBaseline, read_compiled, write_compiled
+from perfgate.store.recording import read_recording, write_recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perfgate import git, settings
+from perfgate.cli.common import Parser
 from perfgate.github import api as github
 from perfgate.github.conclusion import WORKFLOW
 from perfgate.github.proposal import Proposal, check_reason, proposal
@@ -26,8 +27,7 @@ from perfgate.github.proposal_checks import ONLY, Asked, read_beside
 from perfgate.github.proposal_files import Proposed, collect
 from perfgate.limits import read_limits
 from perfgate.records import GateError
-from perfgate.report import plain
-from perfgate.usage import Parser
+from perfgate.report.markdown import plain
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfgate.github.page import MEANING, counted, lines_of, sentence
-from perfgate.report import escaped
+from perfgate.report.markdown import escaped
 
 if TYPE_CHECKING:
-    from perfgate.run_record import RunRecord
+    from perfgate.store.run import RunRecord
 
 _REPRODUCE = "nox -s perf"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from perfgate import evidence
 from perfgate.records import GateError
+from perfgate.store import evidence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from perfgate.github.plan import Plan
     from perfgate.records import Recording
-    from perfgate.run_record import RunRecord
+    from perfgate.store.run import RunRecord
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _SKEW = timedelta(minutes=10)

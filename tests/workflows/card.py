@@ -56,18 +56,19 @@ def _pipx(state: Path, machine: dict[str, Any], words: list[str]) -> int:
 def _gate(state: Path, words: list[str]) -> int:
     """The checkout's own gate, with another Python for what needs a card, and with stored machine code."""
     from perfgate import __main__ as command
-    from perfgate import building, machine
-    from perfgate.compiled_baseline import read_compiled
+    from perfgate.codegen import build
+    from perfgate.harness import machine
     from perfgate.records import GateError
+    from perfgate.store.compiled import read_compiled
 
-    def stored(project: Any, _: Path, cases: Any = (), **__: Any) -> building.Built:
+    def stored(project: Any, _: Path, cases: Any = (), **__: Any) -> build.Built:
         facts = read_compiled(project.root / project.baselines / project.target / "compiled.json")
         if facts is None:  # as for the card's own architecture, which a sentence on why would like to have
             raise GateError("not-compiled", f"No machine code for {project.target} is stored; nothing compiles here.")
         chosen = {name: one for name, one in facts.cases.items() if not cases or name in cases}
-        return building.Built(cases=chosen, versions=facts.versions, cached=len(chosen))
+        return build.Built(cases=chosen, versions=facts.versions, cached=len(chosen))
 
-    setattr(building, "build_apart", stored)  # noqa: B010 - mypy would have the same signature
+    setattr(build, "build_apart", stored)  # noqa: B010 - mypy would have the same signature
     machine.busy = lambda *_: 0
     sys.executable = str(state / "bin" / "card-python")
     return command.main(words)
@@ -75,7 +76,7 @@ def _gate(state: Path, words: list[str]) -> int:
 
 def _python(state: Path, machine: dict[str, Any], words: list[str]) -> int:
     """What the gate starts as a process of its own: a look at the machine, the check of results, one launch."""
-    if words[:2] == ["-m", "perfgate.machine"]:
+    if words[:2] == ["-m", "perfgate.harness.machine"]:
         print(json.dumps(_environment(state, machine)))
         return 0
     if words[:3] == ["-m", "perfgate", "report"]:  # seconds of work, and no workflow looks at the page
@@ -101,7 +102,7 @@ def _python(state: Path, machine: dict[str, Any], words: list[str]) -> int:
 
 
 def _environment(state: Path, machine: dict[str, Any]) -> dict[str, str]:
-    from perfgate.baselines import read_recording
+    from perfgate.store.recording import read_recording
 
     found = {**read_recording(state / _RECORDED).environment, "why": ""}
     return found if machine["gpu"] else {**found, "gpu": "", "uuid": "", "driver": "", "why": "the card is away"}
@@ -137,7 +138,7 @@ def _leave_launch(  # noqa: PLR0913 - each is one independent choice
     So both sides have the same times, no list stands twice, and a scenario ends the same way every time.
     """
     from perfgate import settings
-    from perfgate.baselines import read_recording, write_recording
+    from perfgate.store.recording import read_recording, write_recording
 
     recorded = read_recording(state / _RECORDED)
     number = int(path.stem.rpartition("-")[2]) - 1

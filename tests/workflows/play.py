@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
 from github_world import LABEL, REPOSITORY
 
 from .artifact_service import ArtifactService

@@ -57,7 +57,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="perf-own-gate",
-        change={"perfgate/wording.py": _commented},
+        change={"perfgate/text.py": _commented},
         expected=Expected(
             conclusion="success",
             jobs=_GREEN,

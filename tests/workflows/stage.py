@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from github_world import LABEL, REPOSITORY, SLUG
-
-from perfgate.baselines import read_recording, write_recording
+from perfgate.store.recording import read_recording, write_recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
