@@ -682,20 +682,49 @@ def _capability(*, interpreted: bool) -> int:
     return int("".join(filter(str.isdigit, override)) or triton.runtime.driver.active.get_current_target().arch)
 
 
-# A plan says what a call launches, without any address: tensors to allocate by name, and the launches in their order.
-# A launch is a kernel, its number of programs (or a function of its arguments that gives it), the tensors that its
-# first arguments are, and the rest of them. A tensor is named with an offset in elements, and with the shape, strides and
-# block of its descriptor where it has one.
+# A plan says what a call launches, without any address: the tensors to allocate by name, and the launches in their order.
+# A launch names every parameter of its kernel: which tensor, as _at or _descriptor has it, and which number goes where.
 
 
-def _prepare(name: str, dims: tuple[int, int, int], strides: tuple[int, int, int], form: str, capability: int) -> tuple[
-    dict[str, tuple], list[tuple], tuple[int, int, int], int, int
-]:  # fmt: skip
+def _at(name: str | None, offset: int = 0) -> dict[str, object]:
+    """A tensor of the call from an offset in elements on; no tensor where there is no name."""
+    return {"name": name, "offset": offset, "described": None}
+
+
+def _launch(
+    kernel: object, programs: object, tensors: dict[str, dict], numbers: dict[str, int], **options: object
+) -> dict[str, object]:
+    """One launch of a plan.
+
+    Args:
+        kernel: What is launched.
+        programs: How many programs, or a function of its arguments that says it.
+        tensors: By parameter, in the kernel's order, which tensor goes there.
+        numbers: The same for what follows them.
+        options: Its constexprs that no config gives, and its warps where no config says them.
+    """
+    given = [*tensors, *numbers]
+    if given != list(kernel.arg_names[: len(given)]):
+        raise TypeError(f"{kernel} takes {kernel.arg_names}, in this order, and {given} were planned")
+    return {"kernel": kernel, "programs": programs, "tensors": tensors, "numbers": numbers, "options": options}
+
+
+def _named(prefix: str, letters: str, strides: tuple[int, ...]) -> dict[str, int]:
+    """Strides by parameter: ``stride_am`` is that of A along M."""
+    return {f"stride_{prefix}{letter}": stride for letter, stride in zip(letters, strides, strict=True)}
+
+
+def _prepare(
+    name: str, dims: tuple[int, int, int], strides: tuple[int, int, int], form: str, capability: int
+) -> dict[str, object]:
     """Plan to bring an operand of (batch, rows, K) into its form, in the order in memory that it has; once if it is shared.
 
     Returns:
-        What to allocate, what to launch, the result's strides, by how much its scales advance from one of the batch to
-        the next, and the offset from its high to its low parts.
+        allocate, launches: As a plan has them; the result is the tensor f"formed_{name}".
+        half: The tensor of half the powers of two that its rows are scaled by; None for the form "split".
+        strides: Of the result along batch, rows and K.
+        padded: By how much its scales advance from one of the batch to the next.
+        low: The offset from its high to its low parts.
     """
     (batch, rows, k), (stride_b, stride_r, stride_k) = dims, strides
     batch = batch if stride_b else 1
@@ -703,37 +732,54 @@ def _prepare(name: str, dims: tuple[int, int, int], strides: tuple[int, int, int
     lines = stride_k <= stride_r
     result = (padded_r * padded_k if stride_b else 0, *((padded_k, 1) if lines else (1, padded_r)))
     low = batch * padded_r * padded_k
-    dtype = torch.float16 if form == "scaled" else torch.bfloat16
-    allocate = {name: ((low * (2 if form == "split" else 1),), dtype)}
-    launches = []
+    scaled, formed = form == "scaled", f"formed_{name}"
     block_k = min(triton.next_power_of_2(k), 4096 if lines else 1024)
     block_r, parts = max(1 if lines else 16, 4096 // block_k), 0
-    half, largest = (name, 0), (name, 0)
-    if form == "scaled":
-        allocate["half_" + name], half = ((batch * padded_r,), torch.float32), ("half_" + name, 0)
+    allocate = {formed: ((low * (1 if scaled else 2),), torch.float16 if scaled else torch.bfloat16)}
+    launches = []
+    # What the kernel does not touch may be any tensor.
+    half = largest = formed
+    given = {"x_ptr": _at(name)}
+    if scaled:
+        half = f"half_{name}"
+        allocate[half] = ((batch * padded_r,), torch.float32)
         if not lines and k > block_k:
-            parts = min(triton.cdiv(k, 256), 32)
-            allocate["largest_" + name], largest = ((batch * parts * padded_r,), torch.int32), ("largest_" + name, 0)
-            programs = batch * parts * triton.cdiv(padded_r, 32)
-            arguments = [rows, k, parts, padded_r, *strides]
-            options = {"BLOCK_R": 32, "BLOCK_K": 128, "num_warps": 8}
-            launches.append((magnitude_kernel, programs, [(name.lower(), 0), largest], arguments, options))
-    loop = form == "scaled" and not parts
+            parts, largest = min(triton.cdiv(k, 256), 32), f"largest_{name}"
+            allocate[largest] = ((batch * parts * padded_r,), torch.int32)
+            launches.append(_launch(
+                magnitude_kernel, batch * parts * triton.cdiv(padded_r, 32),
+                {**given, "largest_ptr": _at(largest)},
+                {"R": rows, "K": k, "PARTS": parts, "padded_r": padded_r, **_named("x", "brk", strides)},
+                BLOCK_R=32, BLOCK_K=128, num_warps=8,
+            ))  # fmt: skip
+    loop = scaled and not parts
     if not loop:
         block_r, block_k = (16, 256) if lines else (64, 64)
         block_k = min(block_k, triton.next_power_of_2(padded_k))
     blocks = triton.cdiv(padded_r, block_r) * (1 if loop else triton.cdiv(padded_k, block_k))
-    options = {"FORM": form, "CAPABILITY": capability, "BLOCK_R": block_r, "BLOCK_K": block_k, "LOOP": loop}
-    options |= {"ONCE": not loop or block_k >= padded_k, "num_warps": max(4, block_r * block_k // 1024)}
-    tensors = [(name.lower(), 0), (name, 0), half, largest]
-    arguments = [rows, k, max(1, parts), padded_r, padded_k, low, *strides, padded_r * padded_k, *result[1:]]
-    launches.append((prepare_kernel, batch * blocks, tensors, arguments, options))
-    return allocate, launches, result, padded_r if stride_b else 0, low
+    launches.append(_launch(
+        prepare_kernel, batch * blocks,
+        {**given, "y_ptr": _at(formed), "half_ptr": _at(half), "largest_ptr": _at(largest)},
+        {"R": rows, "K": k, "PARTS": max(1, parts), "padded_r": padded_r, "padded_k": padded_k, "low": low,
+         **_named("x", "brk", strides), **_named("y", "brk", (padded_r * padded_k, *result[1:]))},
+        FORM=form, CAPABILITY=capability, BLOCK_R=block_r, BLOCK_K=block_k, LOOP=loop, ONCE=not loop or block_k >= padded_k,
+        num_warps=max(4, block_r * block_k // 1024),
+    ))  # fmt: skip
+    return {
+        "allocate": allocate, "launches": launches, "half": half if scaled else None, "strides": result,
+        "padded": padded_r if stride_b else 0, "low": low,
+    }  # fmt: skip
 
 
-def _descriptor(name: str, sizes: tuple[int, int, int], strides: tuple[int, int, int], block: tuple[int, int],
-                element_bytes: int) -> tuple | None:  # fmt: skip
-    """Plan a descriptor of an operand of (batch, rows, columns) for TMA; None where TMA cannot read it."""
+def _descriptor(
+    name: str, offset: int, sizes: tuple[int, int, int], strides: tuple[int, int, int], block: tuple[int, int],
+    element_bytes: int,
+) -> dict[str, object] | None:  # fmt: skip
+    """Plan a descriptor of an operand of (batch, rows, columns) for TMA; None where TMA cannot read it.
+
+    Returns:
+        As _at, with what the descriptor is made of, and whether rows and columns are turned in it.
+    """
     (batch, rows, columns), (stride_b, stride_r, stride_c) = sizes, strides
     if stride_c == 1:
         shape, by, box, turned = [rows, columns], [stride_r, 1], [*block], False
@@ -745,110 +791,169 @@ def _descriptor(name: str, sizes: tuple[int, int, int], strides: tuple[int, int,
         shape, by, box = [batch, *shape], [stride_b, *by], [1, *box]
     if any(stride <= 0 or stride * element_bytes % 16 for stride in by[:-1]):
         return None
-    return name, 0, shape, by, box, turned
+    return {"name": name, "offset": offset, "described": (shape, by, box), "turned": turned}
 
 
-def _plan_vector(sizes: tuple[int, int, int, int], strides: tuple[tuple[int, int, int], ...], starts: list[tuple[int, int]],
-                 precision: str, capability: int) -> tuple[dict[str, tuple], list[tuple]]:  # fmt: skip
+def _plan_vector(
+    sizes: dict[str, int], strides: dict[str, tuple], starts: list[tuple[int, int]], precision: str, capability: int
+) -> dict[str, object]:
     """Plan a product in which one operand is a vector."""
-    m, n, k, batch = sizes
-    (ab, am, ak), (bb, bk, bn), (cb, cm, cn) = strides
+    m, n, k, batch = (sizes[x] for x in ("m", "n", "k", "batch"))
+    (ab, am, ak), (bb, bk, bn), (cb, cm, cn) = (strides[x] for x in ("a", "b", "out"))
     if n == 1:
-        rows, x, v, vector, matrix, by_row = m, "a", "b", (bb, bk), (ab, am, ak), cm
+        rows, matrix, x_strides, vector, v_strides, by_row = m, "a", (ab, am, ak), "b", (bb, bk), cm
     else:
-        rows, x, v, vector, matrix, by_row = n, "b", "a", (ab, ak), (bb, bn, bk), cn
-    contiguous = matrix[2] <= matrix[1]
+        rows, matrix, x_strides, vector, v_strides, by_row = n, "b", (bb, bn, bk), "a", (ab, ak), cn
+    contiguous = x_strides[2] <= x_strides[1]
     config = choose_vector_config(vector_kernel.configs, {"CONTIGUOUS": contiguous})
     blocks = triton.cdiv(rows, config.kwargs["BLOCK_R"]) * batch
     parts = max(1, min(512 // blocks, triton.cdiv(k, 4 * config.kwargs["BLOCK_K"])))
-    options = {"PRECISION": precision, "CAPABILITY": capability, "CONTIGUOUS": contiguous}
-    allocate = {"parts": ((parts * batch * rows,), torch.float32)} if parts > 1 else {}
-    launches: list[tuple] = []
+    launches = []
     for at_a, at_c in starts:
-        at = {"a": at_a, "b": 0}
-        result, by = (("parts", 0), (batch * rows, rows, 1)) if parts > 1 else (("out", at_c), (0, cb, by_row))
-        arguments = [rows, k, parts, *matrix, *vector, *by]
-        launches.append((vector_kernel, blocks * parts, [(x, at[x]), (v, at[v]), result], arguments, options))
+        offset = {"a": at_a, "b": 0}
+        y, y_strides = (_at("parts"), (batch * rows, rows, 1)) if parts > 1 else (_at("out", at_c), (0, cb, by_row))
+        launches.append(_launch(
+            vector_kernel, blocks * parts,
+            {"x_ptr": _at(matrix, offset[matrix]), "v_ptr": _at(vector, offset[vector]), "y_ptr": y},
+            {"R": rows, "K": k, "PARTS": parts, **_named("x", "brk", x_strides), **_named("v", "bk", v_strides),
+             **_named("y", "sbr", y_strides)},
+            PRECISION=precision, CAPABILITY=capability, CONTIGUOUS=contiguous,
+        ))  # fmt: skip
         if parts > 1:
-            launches.append(_add(("out", at_c), batch, m, n, parts, (cb, cm, cn), capability))
-    return allocate, launches
+            launches.append(_add(at_c, sizes, parts, (cb, cm, cn), capability))
+    return {"allocate": {"parts": ((parts * batch * rows,), torch.float32)} if parts > 1 else {}, "launches": launches}
 
 
 def _add(
-    result: tuple[str, int], batch: int, m: int, n: int, parts: int, strides: tuple[int, int, int], capability: int
-) -> tuple:
-    total, block = batch * m * n, 256
-    options = {"CAPABILITY": capability, "BLOCK": block, "num_warps": 4}
-    return sum_kernel, triton.cdiv(total, block), [("parts", 0), result], [total, m, n, parts, *strides], options
+    at: int, sizes: dict[str, int], parts: int, strides: tuple[int, int, int], capability: int
+) -> dict[str, object]:
+    """Plan to add the parts of every sum into the result from an offset on."""
+    total, block = sizes["batch"] * sizes["m"] * sizes["n"], 256
+    return _launch(
+        sum_kernel, triton.cdiv(total, block), {"parts_ptr": _at("parts"), "c_ptr": _at("out", at)},
+        {"TOTAL": total, "M": sizes["m"], "N": sizes["n"], "PARTS": parts, **_named("c", "bmn", strides)},
+        CAPABILITY=capability, BLOCK=block, num_warps=4,
+    )  # fmt: skip
 
 
-def _plan_product(sizes: tuple[int, int, int, int], strides: tuple[tuple[int, int, int], ...], starts: list[tuple[int, int]],
-                  precision: str, triangles: tuple[str, str], capability: int, *, aligned: bool, element_bytes: int,
-                  ) -> tuple[dict[str, tuple], list[tuple]]:  # fmt: skip
-    """Plan a product of matrices."""
-    m, n, k, batch = sizes
-    by_a, by_b, by_c = strides
-    allocate: dict[str, tuple] = {}
-    launches: list[tuple] = []
+def _plan_product(
+    sizes: dict[str, int], strides: dict[str, tuple], starts: list[tuple[int, int]], precision: str,
+    triangles: tuple[str, str], capability: int, *, aligned: bool, element_bytes: int,
+) -> dict[str, object]:  # fmt: skip
+    """Plan a product of matrices: which form its operands are brought into, and which kernel multiplies them.
+
+    ======================================  =================================================
+    sums in parts (choose_splits)           split_kernel and sum_kernel
+    native, scaled or split, for a Hopper   hopper_kernel, where TMA can read both operands
+    card, one start, aligned
+    else                                    matmul_kernel, once for each start
+    ======================================  =================================================
+    """
+    m, n, k, batch = (sizes[x] for x in ("m", "n", "k", "batch"))
     work = 1.0 / {0: 1, 1: 2, 2: 6 if triangles[0] == triangles[1] else 3}[sum(map(bool, triangles))]
     form, splits = precision, choose_splits(m, n, k, batch)
-    if splits == len(starts) == 1 and precision == "tf32":
-        shared_b = batch > 1 and by_b[0] == 0
+    whole = splits == len(starts) == 1
+    if whole and precision == "tf32":
+        shared_b = batch > 1 and strides["b"][0] == 0
         form = choose_form(m, n, k, batch, shared_b=shared_b, work=work, capability=capability)
-    elif splits == len(starts) == 1 and precision == "bf16x3" and min(m, n) >= 256:  # noqa: PLR2004 - a tile or more
+    elif whole and precision == "bf16x3" and min(m, n) >= 256:  # noqa: PLR2004 - a tile or more
         form = "split"
-    triangle = {"A_TRIANGLE": triangles[0], "B_TRIANGLE": triangles[1]}
-    named = {"M": m, "N": n, "K": k, "BATCH": batch, "PRECISION": form, "CAPABILITY": capability}
 
-    a, b, half_a, half_b, pad_m, pad_n, low_a, low_b = "a", "b", None, None, 0, 0, 0, 0
+    allocate, launches = {}, []
+    a = {"name": "a", "strides": strides["a"], "half": None, "padded": 0, "low": 0}
+    b = {"name": "b", "strides": strides["b"], "half": None, "padded": 0, "low": 0}
     if form in {"scaled", "split"}:
-        needs, first, by_a, pad_m, low_a = _prepare("A", (batch, m, k), by_a, form, capability)
-        more_needs, then, by_b, pad_n, low_b = _prepare(
-            "B", (batch, n, k), (by_b[0], by_b[2], by_b[1]), form, capability
-        )
-        allocate, launches, by_b = needs | more_needs, first + then, (by_b[0], by_b[2], by_b[1])
-        a, b, k, element_bytes, aligned = "A", "B", triton.cdiv(k, 32) * 32, 2, True
-        named["K"] = k
-        half_a, half_b = ("half_A", "half_B") if form == "scaled" else (None, None)
-    halves: list[tuple] = [(half_a, 0), (half_b, 0)]
+        stride_b, stride_k, stride_n = strides["b"]
+        formed_a = _prepare("a", (batch, m, k), strides["a"], form, capability)
+        formed_b = _prepare("b", (batch, n, k), (stride_b, stride_n, stride_k), form, capability)
+        stride_b, stride_n, stride_k = formed_b["strides"]
+        a = {**formed_a, "name": "formed_a"}
+        b = {**formed_b, "name": "formed_b", "strides": (stride_b, stride_k, stride_n)}
+        allocate = formed_a["allocate"] | formed_b["allocate"]
+        launches = formed_a["launches"] + formed_b["launches"]
+        sizes, element_bytes, aligned = {**sizes, "k": triton.cdiv(k, 32) * 32}, 2, True
+    options = {"PRECISION": form, "CAPABILITY": capability, "A_TRIANGLE": triangles[0], "B_TRIANGLE": triangles[1]}
 
-    if _is_hopper(capability) and form in {"native", "scaled", "split"} and splits == len(starts) == 1 and aligned:
-        blocks = choose_hopper_config(hopper_kernel.configs, named).kwargs
-        desc_a = _descriptor(a, (batch, m, k), by_a, (blocks["BLOCK_M"], blocks["BLOCK_K"]), element_bytes)
-        desc_b = _descriptor(b, (batch, k, n), by_b, (blocks["BLOCK_K"], blocks["BLOCK_N"]), element_bytes)
-        if desc_a and desc_b:
-            options = {"A_TURNED": desc_a[-1], "B_TURNED": desc_b[-1], "BATCHED": batch > 1}
-            options |= {"PRECISION": form, "CAPABILITY": capability, **triangle}
-            lows = [(a, low_a, *desc_a[2:-1]), (b, low_b, *desc_b[2:-1])] if form == "split" else [(None, 0), (None, 0)]
-            tensors = [desc_a[:-1], desc_b[:-1], ("out", starts[0][1]), *lows, *halves]
-            arguments = [m, n, k, batch, *by_c, pad_m, pad_n]
-            launches.append((hopper_kernel, _tiles(m, n, batch), tensors, arguments, options))
-            return allocate, launches
-
-    wide = max(map(abs, (*by_a[1:], *by_b[1:], *by_c[1:]))) >= 2**22  # times 255 and 127, beyond 32 bits
-    options = {"PRECISION": form, "CAPABILITY": capability, "WIDE": wide, **triangle}
+    if whole and _is_hopper(capability) and form in {"native", "scaled", "split"} and aligned:
+        multiply = _plan_hopper(sizes, a, b, strides["out"], starts[0][1], element_bytes, options)
+        if multiply:
+            return {"allocate": allocate, "launches": [*launches, multiply]}
+    # Times 255 and 127, beyond 32 bits.
+    options["WIDE"] = max(map(abs, (*a["strides"][1:], *b["strides"][1:], *strides["out"][1:]))) >= 2**22
     if splits > 1:
         allocate["parts"] = ((splits * batch * m * n,), torch.float32)
     for at_a, at_c in starts:
-        tensors = [(a, at_a), (b, 0)]
         if splits > 1:
-            arguments = [m, n, k, splits, *by_a, *by_b, batch * m * n, m * n, n, 1]
-            launches.append((split_kernel, _tiles(m, n, batch * splits), [*tensors, ("parts", 0)], arguments, options))
-            launches.append(_add(("out", at_c), batch, m, n, splits, by_c, capability))
+            launches.append(_plan_split(sizes, a, b, splits, at_a, options))
+            launches.append(_add(at_c, sizes, splits, strides["out"], capability))
         else:
-            arguments = [m, n, k, batch, *by_a, *by_b, *by_c, pad_m, pad_n, low_a, low_b]
-            launches.append(
-                (matmul_kernel, _tiles(m, n, batch), [*tensors, ("out", at_c), *halves], arguments, options)
-            )
-    return allocate, launches
+            launches.append(_plan_tiles(sizes, a, b, strides["out"], at_a, at_c, options))
+    return {"allocate": allocate, "launches": launches}
 
 
-def _tiles(m: int, n: int, batch: int) -> object:
-    return lambda meta: triton.cdiv(m, meta["BLOCK_M"]) * triton.cdiv(n, meta["BLOCK_N"]) * batch
+def _plan_tiles(
+    sizes: dict[str, int], a: dict, b: dict, strides: tuple[int, int, int], at_a: int, at_c: int, options: dict
+) -> dict[str, object]:
+    """Plan one program a tile of the result."""
+    return _launch(
+        matmul_kernel, _tiles(sizes, 1),
+        {"a_ptr": _at(a["name"], at_a), "b_ptr": _at(b["name"]), "c_ptr": _at("out", at_c),
+         "a_half_ptr": _at(a["half"]), "b_half_ptr": _at(b["half"])},
+        {**_upper(sizes), **_named("a", "bmk", a["strides"]), **_named("b", "bkn", b["strides"]), **_named("c", "bmn", strides),
+         "padded_m": a["padded"], "padded_n": b["padded"], "low_a": a["low"], "low_b": b["low"]},
+        **options,
+    )  # fmt: skip
+
+
+def _plan_split(sizes: dict[str, int], a: dict, b: dict, splits: int, at_a: int, options: dict) -> dict[str, object]:
+    """Plan several programs a tile, each a part of its sums, which _add adds."""
+    m, n, batch = sizes["m"], sizes["n"], sizes["batch"]
+    return _launch(
+        split_kernel, _tiles(sizes, splits),
+        {"a_ptr": _at(a["name"], at_a), "b_ptr": _at(b["name"]), "c_ptr": _at("parts")},
+        {"M": m, "N": n, "K": sizes["k"], "SPLITS": splits, **_named("a", "bmk", a["strides"]),
+         **_named("b", "bkn", b["strides"]), **_named("c", "sbmn", (batch * m * n, m * n, n, 1))},
+        **options,
+    )  # fmt: skip
+
+
+def _plan_hopper(
+    sizes: dict[str, int], a: dict, b: dict, strides: tuple[int, int, int], at_c: int, element_bytes: int, options: dict
+) -> dict[str, object] | None:
+    """Plan the form for a Hopper card; None where TMA cannot read an operand."""
+    m, n, k, batch = (sizes[x] for x in ("m", "n", "k", "batch"))
+    form = options["PRECISION"]
+    blocks = choose_hopper_config(hopper_kernel.configs, {**_upper(sizes), **options}).kwargs
+    block_a, block_b = (blocks["BLOCK_M"], blocks["BLOCK_K"]), (blocks["BLOCK_K"], blocks["BLOCK_N"])
+    desc_a = _descriptor(a["name"], 0, (batch, m, k), a["strides"], block_a, element_bytes)
+    desc_b = _descriptor(b["name"], 0, (batch, k, n), b["strides"], block_b, element_bytes)
+    if not desc_a or not desc_b:
+        return None
+    low_a, low_b = _at(None), _at(None)
+    if form == "split":
+        low_a, low_b = {**desc_a, "offset": a["low"]}, {**desc_b, "offset": b["low"]}
+    return _launch(
+        hopper_kernel, _tiles(sizes, 1),
+        {"a_desc": desc_a, "b_desc": desc_b, "c_ptr": _at("out", at_c), "a_low_desc": low_a, "b_low_desc": low_b,
+         "a_half_ptr": _at(a["half"]), "b_half_ptr": _at(b["half"])},
+        {**_upper(sizes), **_named("c", "bmn", strides), "padded_m": a["padded"], "padded_n": b["padded"]},
+        A_TURNED=desc_a["turned"], B_TURNED=desc_b["turned"], BATCHED=batch > 1, **options,
+    )  # fmt: skip
+
+
+def _upper(sizes: dict[str, int]) -> dict[str, int]:
+    """Sizes by parameter, in the kernels' order."""
+    return {"M": sizes["m"], "N": sizes["n"], "K": sizes["k"], "BATCH": sizes["batch"]}
+
+
+def _tiles(sizes: dict[str, int], splits: int) -> object:
+    """How many programs a launch has, as a function of its arguments, among them its tile."""
+    m, n, products = sizes["m"], sizes["n"], sizes["batch"] * splits
+    return lambda meta: triton.cdiv(m, meta["BLOCK_M"]) * triton.cdiv(n, meta["BLOCK_N"]) * products
 
 
 def _plan(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor, precision: str, triangles: tuple[str, str],
-          *, interpreted: bool) -> tuple[dict[str, tuple], list[tuple]]:  # fmt: skip
+          *, interpreted: bool) -> dict[str, object]:  # fmt: skip
     """Plan on any strides: merge what merges, put one dimension in the grid, loop over the rest."""
     # A dimension is a size and its strides in a, b and out. Without a batch in b, rows are a leading dimension too.
     strides_b = (b.stride(0), 0) if b.shape[:-2] else (0,) * a.dim()
@@ -866,48 +971,65 @@ def _plan(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor, precision: str, t
     for size, stride_a, _, stride_c in merged:
         starts = [(at_a + i * stride_a, at_c + i * stride_c) for at_a, at_c in starts for i in range(size)]
     k, n = b.shape[-2:]
-    by = ((ab, am, a.stride(-1)), (bb, *b.stride()[-2:]), (cb, cm, out.stride(-1)))
+    sizes = {"m": m, "n": n, "k": k, "batch": batch}
+    by = {"a": (ab, am, a.stride(-1)), "b": (bb, *b.stride()[-2:]), "out": (cb, cm, out.stride(-1))}
     capability = _capability(interpreted=interpreted)
     if m == 1 or n == 1:
-        return _plan_vector((m, n, k, batch), by, starts, precision, capability)
+        return _plan_vector(sizes, by, starts, precision, capability)
     aligned = a.data_ptr() % 16 == b.data_ptr() % 16 == 0
-    size = a.element_size()
     return _plan_product(
-        (m, n, k, batch), by, starts, precision, triangles, capability, aligned=aligned, element_bytes=size
+        sizes, by, starts, precision, triangles, capability, aligned=aligned, element_bytes=a.element_size()
     )
 
 
-def _tensor(tensors: dict[str, torch.Tensor], what: tuple) -> object:
-    if what[0] is None:
+def _tensor(tensors: dict[str, torch.Tensor], name: str | None, offset: int, described: tuple | None) -> object:
+    """What a launch is given for a tensor of its plan, whose parts these are (see _at and _descriptor)."""
+    if name is None:
         return None
-    tensor = tensors[what[0]]
-    if what[1]:
-        tensor = tensor.as_strided((1,), (1,), tensor.storage_offset() + what[1])
-    return TensorDescriptor(tensor, *what[2:]) if len(what) > 2 else tensor  # noqa: PLR2004 - name and offset
+    tensor = tensors[name]
+    if offset:
+        tensor = tensor.as_strided((1,), (1,), tensor.storage_offset() + offset)
+    return TensorDescriptor(tensor, *described) if described else tensor
 
 
-def _execute(allocate: dict[str, tuple], launches: list[tuple], tensors: dict[str, torch.Tensor]) -> list[tuple] | None:
-    """Launch a plan; returns its kernels as compiled, to launch again what is the same but for addresses."""
+def _execute(plan: dict[str, object], tensors: dict[str, torch.Tensor]) -> list[tuple] | None:
+    """Launch a plan.
+
+    Returns:
+        What _launch_again takes: of each launch its kernel as compiled, its grid, its tensors, and what follows them; None
+        where the kernels are not compiled.
+    """
     a = tensors["a"]
-    tensors |= {name: torch.empty(shape, dtype=dtype, device=a.device) for name, (shape, dtype) in allocate.items()}
-    again: list[tuple] = []
-    for kernel, programs, named, arguments, options in launches:
-        bound: list[object] = []
+    for name, (shape, dtype) in plan["allocate"].items():
+        tensors[name] = torch.empty(shape, dtype=dtype, device=a.device)
+    again = [_compile(launch, tensors, warmup=a.is_meta) for launch in plan["launches"]]
+    return again if all(again) else None
 
-        def grid(meta: dict[str, object], programs: object = programs, bound: list[object] = bound) -> tuple[int]:
-            count = programs(meta) if callable(programs) else programs
-            if count > 2**31 - 1:
-                shapes = f"{tuple(a.shape)} @ {tuple(tensors['b'].shape)}"
-                raise ValueError(f"a grid holds 2**31 - 1 tiles, {shapes} needs {count}")
-            bound[:] = count, *meta.values()
-            return (count,)
 
-        first = [_tensor(tensors, what) for what in named]
-        # This is kernel[grid](...) but for warmup: meta tensors compile the kernel and launch nothing.
-        compiled = kernel.run(*first, *arguments, grid=grid, warmup=a.is_meta, **options)
-        if bound and isinstance(compiled, triton.compiler.CompiledKernel):
-            again.append((compiled, (bound[0], 1, 1), named, bound[1 + len(first) :]))
-    return again if len(again) == len(launches) else None
+def _compile(launch: dict[str, object], tensors: dict[str, torch.Tensor], *, warmup: bool) -> tuple | None:
+    """Launch by way of Triton's own cache, which compiles; returns what launches the same again without it.
+
+    Relies on Triton 3.6 to 3.8: a grid that is a function is asked once, with every argument as bound, in the kernel's order.
+    ``perfgate/harness/launches.py`` watches the two ways of launching, this one and that of _launch_again.
+    """
+    programs, bound = launch["programs"], []
+
+    def grid(meta: dict[str, object]) -> tuple[int]:
+        count = programs(meta) if callable(programs) else programs
+        if count > 2**31 - 1:
+            shapes = f"{tuple(tensors['a'].shape)} @ {tuple(tensors['b'].shape)}"
+            raise ValueError(f"a grid holds 2**31 - 1 tiles, {shapes} needs {count}")
+        bound[:] = count, list(meta.values())
+        return (count,)
+
+    named = [(what["name"], what["offset"], what["described"]) for what in launch["tensors"].values()]
+    first = [_tensor(tensors, *what) for what in named]
+    # This is kernel[grid](...) but for warmup: meta tensors compile the kernel and launch nothing.
+    compiled = launch["kernel"].run(*first, *launch["numbers"].values(), grid=grid, warmup=warmup, **launch["options"])
+    if not bound or not isinstance(compiled, triton.compiler.CompiledKernel):
+        return None
+    count, values = bound
+    return compiled, (count, 1, 1), named, values[len(first) :]
 
 
 _KEPT: dict[tuple, tuple] = {}
@@ -935,6 +1057,7 @@ def _signature(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None, *opti
 
 
 def _launch_again(kept: tuple, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
+    """Make a call that was made before, with other addresses."""
     allocate, launches, shape, (span_a, span_b, span_out) = kept
     if out is None:
         out = torch.empty(shape, dtype=a.dtype, device=a.device)
@@ -946,7 +1069,7 @@ def _launch_again(kept: tuple, a: torch.Tensor, b: torch.Tensor, out: torch.Tens
     for name, (size, dtype) in allocate.items():
         tensors[name] = torch.empty(size, dtype=dtype, device=a.device)
     for kernel, programs, named, arguments in launches:
-        kernel[programs](*[_tensor(tensors, what) for what in named], *arguments)
+        kernel[programs](*[_tensor(tensors, *what) for what in named], *arguments)
     return out
 
 
@@ -1014,12 +1137,12 @@ def triton_matmul(
     if a.numel() == 0 or b.numel() == 0:
         return out.zero_()  # a sum over K = 0, or nothing at all
     with torch.cuda.device_of(a):
-        allocate, launches = _plan(a, b, out, precision, triangles, interpreted=interpreted)
-        again = _execute(allocate, launches, {"a": a, "b": b, "out": out})
+        plan = _plan(a, b, out, precision, triangles, interpreted=interpreted)
+        again = _execute(plan, {"a": a, "b": b, "out": out})
     if signature is not None and again is not None:
         if len(_KEPT) == 1024:  # noqa: PLR2004 - of a program whose shapes never end
             _KEPT.clear()
-        _KEPT[signature] = allocate, again, out.shape, (_span(a), _span(b), _span(out))
+        _KEPT[signature] = plan["allocate"], again, out.shape, (_span(a), _span(b), _span(out))
     return out
 
 

@@ -28,12 +28,11 @@ class Card:
     def __getitem__(self, grid: tuple[int, int, int]) -> Callable[..., None]:
         return lambda *arguments: self.launches.append((grid, *arguments))
 
-    def execute(
-        self, allocate: dict[str, Any], _launches: list[Any], _tensors: dict[str, Any]
-    ) -> list[tuple[Any, ...]] | None:
+    def execute(self, plan: dict[str, Any], _tensors: dict[str, Any]) -> list[tuple[Any, ...]] | None:
         self.plans += 1
-        allocate["parts"] = ((3, 4), torch.float32)
-        named = [("a", 0), ("b", 0), ("out", 0), ("parts", 0), ("a", 2), (None, 0)]
+        plan["allocate"]["parts"] = ((3, 4), torch.float32)
+        at = (("a", 0), ("b", 0), ("out", 0), ("parts", 0), ("a", 2), (None, 0))
+        named = [(name, offset, None) for name, offset in at]
         return [(self, GRID, named, REST)] if self.keeps else None
 
 

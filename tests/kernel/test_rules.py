@@ -57,11 +57,12 @@ def chosen(  # noqa: PLR0913 - what the rules read
     """Return what is planned: of each tuned kernel its name, precision, parts and tile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matmul, "_capability", lambda *, interpreted: 0 if interpreted else capability)
-        _, launches = matmul._plan(a, b, out, precision, triangles, interpreted=False)  # noqa: SLF001 - what plans
+        plan = matmul._plan(a, b, out, precision, triangles, interpreted=False)  # noqa: SLF001 - what plans
     found = []
-    for kernel, _, tensors, arguments, options in launches:
+    for launch in plan["launches"]:
+        kernel, options = launch["kernel"], launch["options"]
         for name in (name for name, tuned in TUNED.items() if tuned is kernel):
-            named = dict(zip(kernel.arg_names, [*tensors, *arguments], strict=False)) | options
+            named = {**launch["tensors"], **launch["numbers"], **options}
             (config,) = kernel.early_config_prune(kernel.configs, named)
             tile = tuple(value for key, value in config.kwargs.items() if key.startswith("BLOCK_"))
             parts = named.get("SPLITS", named.get("PARTS", 1))
@@ -154,3 +155,12 @@ def test_the_keys_of_a_kernel_hold_all_that_its_rule_reads(name: str, monkeypatc
         TUNED[name].early_config_prune(TUNED[name].configs, named)
     assert read
     assert read <= set(TUNED[name].keys)
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"TOTAL": 1, "M": 1, "PARTS": 1, "N": 1}, {"TOTAL": 1, "N": 1}, {"TOTAL": 1, "M": 1, "columns": 1}]
+)
+def test_a_plan_that_names_other_parameters_than_its_kernel_takes_is_refused(numbers: dict[str, int]) -> None:
+    tensors = {"parts_ptr": matmul._at("parts"), "c_ptr": matmul._at("out")}  # noqa: SLF001 - what plans
+    with pytest.raises(TypeError, match="were planned"):
+        matmul._launch(matmul.sum_kernel, 1, tensors, numbers)  # noqa: SLF001 - what plans
