@@ -28,6 +28,7 @@ TRIANGLES = {"k14_upper_triangular": "upper", "k15_lower_triangular": "lower"}
 
 # Workspace of the check beside the operands and results: float64 blocks of the reference and the L2 flush.
 _WORKSPACE_BYTES = 2 * 1024**3
+_CHECKED_ROWS = 64
 
 
 def result_shape(case: Case) -> tuple[int, ...]:
@@ -247,6 +248,30 @@ def call_on_meta(module: ModuleType, case: Case) -> Callable[[], torch.Tensor]:
         for shape, layout in zip(case.shapes, case.layouts, strict=True)
     )
     return call(module, case, a, b)
+
+
+def some_rows(a: torch.Tensor, *, seed: int) -> torch.Tensor:
+    """Numbers of the rows that stand for all of them where a check of the whole result would take too long."""
+    import torch
+
+    return torch.randperm(a.shape[-2], generator=torch.Generator().manual_seed(seed))[:_CHECKED_ROWS].to(a.device)
+
+
+def check_rows(case: Case, a: torch.Tensor, b: torch.Tensor, got: torch.Tensor, *, seed: int) -> None:
+    """Check some rows against float64 and all elements for NaN; the correctness tests check everything.
+
+    Raises:
+        WrongResultError: The result is wrong.
+    """
+    import torch
+
+    from perfgate.harness.correctness import WrongResultError, check_close
+
+    if bool(torch.isnan(got).any()):
+        raise WrongResultError(f"{case.id}: the result holds NaN (elements never written, or computed from NaN).")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    rows = some_rows(a, seed=seed)
+    check_close(case.id, a[..., rows, :], b, got[..., rows, :], precision=case.precision)
 
 
 def control(case: Case, a: torch.Tensor, b: torch.Tensor) -> Callable[[], torch.Tensor]:

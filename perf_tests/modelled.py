@@ -13,7 +13,8 @@ from perfgate.hardware.cost_model import Product, Stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from perfgate.records import Case, KernelFacts
+    from perfgate.records import Case
+    from perfgate.store.compiled import KernelFacts
 
 _SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _PARTS_OF_SHARE = {0: 1, 1: 2, 2: 6}

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perfgate.project import load_kernel
 from perfgate.records import GateError
-from perfgate.settings import load_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ _INSERTIONS: tuple[tuple[str, str, int], ...] = (
     ("    y = _round_to(tl.sum(acc, ", f"{_WORK}    y = _round_to(tl.sum(acc, ", 1),
     # A launch that is kept has the work that it was kept with.
     ("_signature(a, b, out, precision, ", "_signature(a, b, out, SLOWDOWN, precision, ", 1),
-    ("warmup=a.is_meta, **options)", "warmup=a.is_meta, **options, **_extra_work(kernel))", 1),
+    ('warmup=warmup, **launch["options"])', 'warmup=warmup, **launch["options"], **_extra_work(launch["kernel"]))', 1),
 )
 _APPENDED = """
 

@@ -22,16 +22,16 @@ from perfgate.harness import interleave
 from perfgate.harness.correctness import WrongResultError, same_bits
 from perfgate.harness.guarded import guarded, require_room
 from perfgate.harness.launches import launched_by
-from perfgate.settings import load_kernel
+from perfgate.project import load_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
+    from perfgate.config import Settings
     from perfgate.harness.machine import Monitor
     from perfgate.harness.timer import Stopwatch
     from perfgate.records import Case
-    from perfgate.settings import Settings
 
 _SEARCH_S, _MOST_PAIRS, _LEAST_PAIRS, _OVERHEAD_S = 0.04, 30, 2, 0.0013
 """Seconds for one point of the search; pairs of runs; what a timed run costs beside the kernel (flush and hold)."""
@@ -52,7 +52,7 @@ def slowed(gate_settings: Settings) -> ModuleType:
 
 
 def _knobs(
-    case: Case, launch: Callable[[int], Callable[[], object]], *, watch: interleave.Watch, seconds: float
+    case: Case, launch: Callable[[int], Callable[[], object]], *, watch: Stopwatch, seconds: float
 ) -> Mapping[str, knobs.Found]:
     """The extra work for each size: as the file has it, else searched now and put there."""
     path = Path(os.environ[KNOBS_FILE]) if os.environ.get(KNOBS_FILE) else None

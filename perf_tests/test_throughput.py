@@ -10,11 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from perf_tests import cases
 from perfgate.harness import interleave
-from perfgate.harness.correctness import WrongResultError, check_close, same_bits
+from perfgate.harness.correctness import WrongResultError, same_bits
 from perfgate.harness.guarded import guarded, require_room
 from perfgate.harness.launches import cache_folder, code_of, launched_by
 
@@ -22,25 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from perfgate.config import Settings
     from perfgate.harness.machine import Monitor
     from perfgate.harness.timer import Stopwatch
     from perfgate.records import Case
-    from perfgate.settings import Settings
     from perfgate.store.reference import LoadedSide
 
-_CHECKED_ROWS = 64
 _TRIALS = 3
 """Runs that tell how long a case takes, for the number of its rounds."""
-
-
-def _check_rows(case: Case, a: torch.Tensor, b: torch.Tensor, got: torch.Tensor, seed: int) -> None:
-    """Check some rows against float64 and all elements for NaN; the correctness tests check everything."""
-    if bool(torch.isnan(got).any()):
-        raise WrongResultError(f"{case.id}: the result holds NaN (elements never written, or computed from NaN).")
-    torch.backends.cuda.matmul.allow_tf32 = False
-    rows = a.shape[-2]
-    picked = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))[:_CHECKED_ROWS].to(a.device)
-    check_close(case.id, a[..., picked, :], b, got[..., picked, :], precision=case.precision)
 
 
 @pytest.mark.gpu
@@ -72,7 +60,7 @@ def test_throughput(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     run = partial(cases.call(kernel, case, a, b), out=out.tensor)
     launched = launched_by(run)
     code["kernel"] = launched.code
-    _check_rows(case, a, b, out.tensor, seed)
+    cases.check_rows(case, a, b, out.tensor, seed=seed)
     kept = out.tensor.clone()
 
     typical_s = statistics.median(stopwatch.time(run) for _ in range(_TRIALS))

@@ -1,25 +1,20 @@
-"""What was found of accuracy, as sentences, a page and JSON; and the exit code. Measures nothing.
-
-Owns the wording and the file format.
-"""
+"""What was found of accuracy, as sentences and a page, and the exit code. Measures nothing."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from perfgate.text import duration, percent
-from studies.accuracy.arms import FULL, KERNEL, KERNEL_SUMS, TORCH, TORCH_SUMS, Arm, Problem
-from studies.accuracy.bias import ALARM, FLOOR, TELLING, Bias, Finding
-from studies.accuracy.kernelbench import TOLERANCE, Check
+from perfgate.text import duration, percent, pipes
+from studies.accuracy.arms import FULL, KERNEL, KERNEL_SUMS, TOLERANCE, TORCH, TORCH_SUMS, Arm, Check, Problem
+from studies.accuracy.errors import ALARM, FLOOR, TELLING, Bias, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from studies.accuracy.cost import Cost
     from studies.accuracy.errors import Distribution, Mean
-
-SCHEMA = 1
+    from studies.table.cases import Launched
 
 _INTERPRETED = """\
 **Not a card's numbers.** There is none here ({why}), so the kernel ran in Triton's interpreter, which rounds operands as the
@@ -51,9 +46,7 @@ class Report:
     interpreted: bool
     command: str
     date: str
-    size: int
     draws: int
-    seed: int
     errors: Mapping[Problem, Mapping[Arm, Distribution]]
     rounding: Mapping[str, Mapping[Problem, Bias]]
     """By whose; ``kernel`` is judged, ``torch`` stands beside it."""
@@ -61,7 +54,7 @@ class Report:
     costs: Sequence[Cost] = ()
     not_timed: str = ""
     """Why there are no costs, where there are none."""
-    launches: Sequence[Mapping[str, Any]] = field(default=())
+    launches: Sequence[Launched] = field(default=())
     """What each timing process recorded."""
 
     @property
@@ -195,29 +188,24 @@ def _cost_row(cost: Cost) -> tuple[str, ...]:
 
 def _noticed(report: Report) -> str:
     """What the card said while it was timed that makes a time doubtful."""
-    states = [state for launch in report.launches for state in launch["states"].values()]
+    states = [entry.state for launch in report.launches for entry in launch.cases.values()]
     noticed = sorted({reason for state in states for reason in state["throttle_reasons"]})
     # The process that starts the timing ones is on the card as well, and idle.
     noticed += ["another process was on the card"] if any(state["foreign_processes"] > 1 for state in states) else []
-    noticed += [f"{n} launches were not held" for n in [sum(launch["unheld"] for launch in report.launches)] if n]
+    noticed += [f"{n} launches were not held" for n in [sum(state["unheld"] for state in states)] if n]
     return f"\n\n**Doubtful**: {', '.join(noticed)}." if noticed else ""
 
 
 def _error_table(by_arm: Mapping[Arm, Distribution]) -> str:
-    head = ("precision", "by", "mean to the result", "RMS", "mean to |A| |B|", "RMS", "largest")
+    head = ("precision", "by", "mean to the result", "RMS", "mean to \\|A\\| \\|B\\|", "RMS", "largest")
     rows = [
         (
-            arm.precision,
-            arm.by,
-            _mean(found.mean),
-            f"{found.rms:.2e}",
-            _mean(found.scaled_mean),
-            f"{found.scaled_rms:.2e}",
-            f"{found.scaled_largest:.2e}",
+            *(arm.precision, arm.by, _mean(found.mean), f"{found.rms:.2e}"),
+            *(_mean(found.scaled_mean), f"{found.scaled_rms:.2e}", f"{found.scaled_largest:.2e}"),
         )
         for arm, found in by_arm.items()
     ]
-    return _table([name.replace("|", "\\|") for name in head], rows)
+    return _table(head, rows)
 
 
 def _mean(mean: Mean) -> str:
@@ -228,41 +216,5 @@ def _shape(*sizes: int) -> str:
     return "×".join(map(str, sizes))
 
 
-def _table(head: Sequence[str], rows: Any) -> str:  # noqa: ANN401 - any iterable of rows of cells
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
-
-
-def document(report: Report) -> dict[str, Any]:
-    """The same as JSON: schema, what it was found with, every number in full."""
-
-    def at(problem: Problem) -> dict[str, Any]:
-        return problem._asdict()
-
-    return {
-        "schema": SCHEMA,
-        "kind": "accuracy",
-        "exit": report.exit_code,
-        "sentences": sentences(report),
-        "date": report.date,
-        "command": report.command,
-        "environment": dict(report.environment),
-        "interpreted": report.interpreted,
-        "settings": {"size": report.size, "draws": report.draws, "seed": report.seed, "tolerance": TOLERANCE}
-        | {"floor": FLOOR, "alarm": ALARM, "telling": TELLING},
-        "rounding": [
-            {**at(problem), "by": by, **asdict(bias)}
-            for by, of in report.rounding.items()
-            for problem, bias in of.items()
-        ],
-        "errors": [
-            {**at(problem), **arm._asdict(), **asdict(found)}
-            for problem, by_arm in report.errors.items()
-            for arm, found in by_arm.items()
-        ],
-        "kernelbench": [asdict(check) for check in report.checks],
-        "cost": {
-            "not_measured": report.not_timed,
-            "costs": [asdict(cost) for cost in report.costs],
-            "launches": [dict(launch) for launch in report.launches],
-        },
-    }
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    return "\n".join(pipes(head, rows))

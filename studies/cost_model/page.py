@@ -8,7 +8,7 @@ from perf_tests import cases, modelled
 from perfgate.hardware import cost_model
 from perfgate.hardware.parameters import MODEL_CARDS
 from perfgate.store.compiled import facts_from_json
-from perfgate.text import duration
+from perfgate.text import duration, pipes
 from studies.cost_model.rates import Point, Rates, rates
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def markdown(document: Mapping[str, Any], typical: Callable[[Sequence[Sequence[f
 
 def _right(result: Rates) -> list[str]:
     steps = [
-        f"| {step:.0%} | {count} | {wrong} | {wrong / count:.1%} |"
+        (f"{step:.0%}", str(count), str(wrong), f"{wrong / count:.1%}")
         for step, (count, wrong) in result.steps.items()
         if count
     ]
@@ -88,61 +88,52 @@ def _right(result: Rates) -> list[str]:
         "",
         "Of two configurations of a case that the model puts so far apart, how many it puts the wrong way round:",
         "",
-        "| apart by at least | comparisons | wrong way round | share |",
-        "| --- | --: | --: | --: |",
-        *steps,
+        *_table("apart by at least", "comparisons>", "wrong way round>", "share>", rows=steps),
     ]
 
 
 def _wrong(found: Sequence[Point], result: Rates) -> list[str]:
-    low = [case for case in result.by_case if case.spearman < _RHO]
-    far = [case for case in result.by_case if case.loss > _LOSS]
+    low = ", ".join(f"{case.case} ({case.spearman:.2f})" for case in result.by_case if case.spearman < _RHO)
     lines = [
         "- Within one case it ranks less well than over all, where sizes help: "
-        + (
-            "rank correlation below 0.9 in " + ", ".join(f"{case.case} ({case.spearman:.2f})" for case in low) + "."
-            if low
-            else "but nowhere below 0.9."
-        )
+        + (f"rank correlation below 0.9 in {low}." if low else "but nowhere below 0.9.")
     ]
-    lines += [f"- {case.case}: its pick {case.pick} is {case.loss:.1%} slower than {case.best}." for case in far]
-    worst = sorted(found, key=lambda point: -abs(point.error))[:_WORST]
     lines += [
-        "",
-        "The largest errors:",
-        "",
-        "| case | configuration | measured | modelled | error | bound by |",
-        "| --- | --- | --: | --: | --: | --- |",
-        *(_row(point) for point in worst),
+        f"- {case.case}: its pick {case.pick} is {case.loss:.1%} slower than {case.best}."
+        for case in result.by_case
+        if case.loss > _LOSS
     ]
-    return lines
+    worst = sorted(found, key=lambda point: -abs(point.error))[:_WORST]
+    return [*lines, "", "The largest errors:", "", *_pairs(worst)]
 
 
 def _cases(result: Rates) -> list[str]:
-    return [
-        "| case | pairs | Spearman | the model's pick | slower than best by | best measured | median error |",
-        "| --- | --: | --: | --- | --: | --- | --: |",
-        *(
-            f"| {case.case} | {case.count} | {case.spearman:.2f} | {case.pick} | {case.loss:.1%} | {case.best} | {case.median_error:+.1%} |"
-            for case in result.by_case
-        ),
+    rows = [
+        (
+            *(case.case, str(case.count), f"{case.spearman:.2f}", case.pick),
+            *(f"{case.loss:.1%}", case.best, f"{case.median_error:+.1%}"),
+        )
+        for case in result.by_case
     ]
+    head = ("case", "pairs>", "Spearman>", "the model's pick", "slower than best by>", "best measured", "median error>")
+    return _table(*head, rows=rows)
 
 
 def _pairs(found: Sequence[Point]) -> list[str]:
-    return [
-        "| case | configuration | measured | modelled | error | bound by |",
-        "| --- | --- | --: | --: | --: | --- |",
-        *map(_row, found),
+    rows = [
+        (
+            *(point.case, f"**{point.id}**" if point.current else point.id, duration(point.measured_s)),
+            *(duration(point.modelled_s), f"{point.error:+.1%}", f"{point.bound} {point.share:.0%}"),
+        )
+        for point in found
     ]
+    return _table("case", "configuration", "measured>", "modelled>", "error>", "bound by", rows=rows)
 
 
-def _row(point: Point) -> str:
-    name = f"**{point.id}**" if point.current else point.id
-    return (
-        f"| {point.case} | {name} | {duration(point.measured_s)} | {duration(point.modelled_s)} | {point.error:+.1%} | "
-        f"{point.bound} {point.share:.0%} |"
-    )
+def _table(*head: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose columns of numbers are marked ``>``, flush right."""
+    names, _, *lines = pipes([name.rstrip(">") for name in head], rows)
+    return [names, f"| {' | '.join('--:' if name.endswith('>') else '---' for name in head)} |", *lines]
 
 
 def plot(document: Mapping[str, Any], typical: Callable[[Sequence[Sequence[float]]], float], path: Path) -> bool:
@@ -159,16 +150,9 @@ def plot(document: Mapping[str, Any], typical: Callable[[Sequence[Sequence[float
         axes = figure.add_subplot()
         colours = mpl.colormaps["tab20"]
         for number, name in enumerate(names):
-            of = [point for point in found if point.case == name]
-            axes.scatter(
-                [point.measured_s * 1e6 for point in of],
-                [point.modelled_s * 1e6 for point in of],
-                s=28,
-                color=colours(number % 20),
-                label=name,
-                edgecolors="black",
-                linewidths=0.4,
-            )
+            at = [(point.measured_s * 1e6, point.modelled_s * 1e6) for point in found if point.case == name]
+            x, y = zip(*at, strict=True)
+            axes.scatter(x, y, s=28, color=colours(number % 20), label=name, edgecolors="black", linewidths=0.4)
         ends = [min(point.measured_s for point in found) * 0.8e6, max(point.measured_s for point in found) * 1.25e6]
         axes.plot(ends, ends, color="0.3", lw=1)
         axes.set(xscale="log", yscale="log", xlabel="measured, µs", ylabel="modelled, µs", xlim=ends, ylim=ends)

@@ -8,16 +8,18 @@ from __future__ import annotations
 import multiprocessing
 import random
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from perf_tests import candidates
 from perf_tests import cases as suite
-from perfgate import settings
 from perfgate.codegen import extract
 from perfgate.hardware.occupancy import architecture
-from perfgate.pool import processors
+from perfgate.project import load_kernel
+from perfgate.workers import processors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -93,7 +95,7 @@ def draw(  # noqa: PLR0913 - each is one independent choice, all by name
 
 def _draw(job: tuple[str, CodePath, str, int, int, frozenset[tuple[str, str]]]) -> list[Pair]:
     kernel_file, path, name, count, seed, avoided = job
-    module = settings.load_kernel(Path(kernel_file))
+    module = load_kernel(Path(kernel_file))
     case = next(case for case in suite.CASES if case.id == name)
     with candidates.watched(module, case, kernel=path.kernel) as asked:
         _build(module, case, path)
@@ -135,8 +137,8 @@ def compile_pairs(
 
 def _compile(job: tuple[str, CodePath, Pair]) -> tuple[list[dict[str, Any]], str]:
     kernel_file, path, pair = job
-    module = settings.load_kernel(Path(kernel_file))
+    module = load_kernel(Path(kernel_file))
     case = next(case for case in suite.CASES if case.id == pair.case)
     with candidates.forced(module, candidates.candidate(pair.config, path.kernel)):
         built = _build(module, case, path)
-    return [asdict(facts) for facts in built.kernels], built.error
+    return [structs.asdict(facts) for facts in built.kernels], built.error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfgate.calibration.resampling import Rate
 from perfgate.records import SCHEMA, GateError, Status
+from perfgate.text import pipes
 from studies.gates.rules import RULES
 
 if TYPE_CHECKING:
@@ -89,19 +90,10 @@ def as_json(rows: Sequence[Row]) -> str:
 
 def _row_json(row: Row) -> dict[str, Any]:
     low, high = row.rate.interval()
-    made: dict[str, Any] = {
-        "setting": row.setting,
-        "rule": row.rule,
-        "case": row.case,
-        "change": row.change,
-        "flagged": row.rate.flagged,
-        "runs": row.rate.runs,
-        "independent_runs": row.rate.independent,
-        "share": round(row.rate.share, 6),
-        "low": round(low, 6),
-        "high": round(high, 6),
-    }
-    return made if row.statuses is None else {**made, "statuses": dict(row.statuses)}
+    made = {"setting": row.setting, "rule": row.rule, "case": row.case, "change": row.change}
+    rates = {"share": round(row.rate.share, 6), "low": round(low, 6), "high": round(high, 6)}
+    counts = {"flagged": row.rate.flagged, "runs": row.rate.runs, "independent_runs": row.rate.independent}
+    return made | counts | rates | ({} if row.statuses is None else {"statuses": dict(row.statuses)})
 
 
 def markdown(rows: Sequence[Row], launches: Sequence[RecordedLaunch]) -> str:
@@ -129,23 +121,21 @@ def markdown(rows: Sequence[Row], launches: Sequence[RecordedLaunch]) -> str:
 
 
 def _rules_table(rows: Sequence[Row], setting: str) -> list[str]:
-    head = ["rule", "no change", "at most", "worst case", *list(_INJECTED)[1:], *_REAL]
-    lines = [_pipes(head), "| :-- |" + " --: |" * (len(head) - 1)]
+    changes = (*list(_INJECTED)[1:], *_REAL)
+    table = []
     for name in (OURS, *(rule.name for rule in RULES)):
         null = pooled(rows, setting=setting, rule=name, change="none")
         alone = [r.rate.share for r in rows if (r.setting, r.rule, r.change) == (setting, name, "none")]
-        found = [pooled(rows, setting=setting, rule=name, change=change) for change in (*list(_INJECTED)[1:], *_REAL)]
+        found = [pooled(rows, setting=setting, rule=name, change=change) for change in changes]
         shown = f"**{name}**" if name == OURS else name
         bound = percent(null.interval()[1]) if null else "–"
-        cells = [_share(null), bound, percent(max(alone)) if alone else "–", *map(_share, found)]
-        lines.append(_pipes([shown, *cells]))
-    return lines
+        table.append([shown, _share(null), bound, percent(max(alone)) if alone else "–", *map(_share, found)])
+    return _table(["rule", "no change", "at most", "worst case", *changes], table)
 
 
 def _cases_table(rows: Sequence[Row], launches: Sequence[RecordedLaunch], setting: str) -> list[str]:
     """False alarms here are both ways: SLOWER and FASTER."""
-    head = ["case", "false alarms", "UNSURE", *list(_INJECTED)[1:], *(f"{arm} (its size)" for arm in _REAL)]
-    lines = [_pipes(head), "| :-- |" + " --: |" * (len(head) - 1)]
+    table = []
     for case in dict.fromkeys(row.case for row in rows):
         own = {r.change: r for r in rows if (r.setting, r.rule, r.case) == (setting, OURS, case)}
         if "none" not in own:
@@ -157,8 +147,13 @@ def _cases_table(rows: Sequence[Row], launches: Sequence[RecordedLaunch], settin
         cells += [_share(own[change].rate) for change in list(_INJECTED)[1:]]
         for arm in _REAL:
             cells.append(f"{_share(own[arm].rate)} ({_size(launches, case, arm)})" if arm in own else "–")
-        lines.append(_pipes([case, *cells]))
-    return lines
+        table.append([case, *cells])
+    sizes = [f"{arm} (its size)" for arm in _REAL]
+    return _table(["case", "false alarms", "UNSURE", *list(_INJECTED)[1:], *sizes], table)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return pipes(head, rows, align="l" + "r" * (len(head) - 1))
 
 
 def _size(launches: Sequence[RecordedLaunch], case: str, arm: str) -> str:
@@ -177,10 +172,6 @@ def percent(share: float) -> str:
     if share in {0, 1}:
         return f"{share * 100:.0f} %"
     return f"{min(max(share * 100, 0.1), 99.9):.1f} %"
-
-
-def _pipes(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -218,8 +209,7 @@ def _panel(axes: Any, rows: Sequence[Row], setting: str) -> None:  # noqa: ANN40
         ours, look = OURS in names, _LOOKS[names[0]]
         width = 3.2 if ours else 1.4
         axes.plot(
-            list(_INJECTED.values()),
-            curve,
+            *(list(_INJECTED.values()), curve),
             marker="o",
             ms=width + 2,
             lw=width,
@@ -227,23 +217,10 @@ def _panel(axes: Any, rows: Sequence[Row], setting: str) -> None:  # noqa: ANN40
             clip_on=False,
             **look,
         )
-        axes.annotate(
-            "\n".join(names),
-            (5, curve[-1]),
-            (5.55, place),
-            color=look["color"],
-            weight="bold" if ours else "normal",
-            size=9.5 if ours else 8,
-            va="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "color": look["color"],
-                "lw": 0.5,
-                "shrinkA": 1,
-                "shrinkB": 3,
-                "relpos": (0, 0.5),
-            },
-        )
+        arrow = {"arrowstyle": "-", "color": look["color"], "lw": 0.5, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)}
+        weight, size = ("bold", 9.5) if ours else ("normal", 8)
+        label = {"color": look["color"], "weight": weight, "size": size, "va": "center", "arrowprops": arrow}
+        axes.annotate("\n".join(names), (5, curve[-1]), (5.55, place), **label)
     axes.set(
         title=setting.capitalize(),
         xlabel="injected slowdown, % (0: the same code twice)",

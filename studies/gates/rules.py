@@ -5,6 +5,8 @@ a slowdown. Everything is written here from the sources named; where a source le
 which serves the other gate best.
 """
 
+# ruff: noqa: PLR2004 - each number is the rule's own, as its source has it
+
 from __future__ import annotations
 
 import math
@@ -14,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,15 +46,31 @@ class Rule:
         return " ".join((self.flags.__doc__ or "").split("\n\n")[0].split())
 
 
+RULES: list[Rule] = []
+_Flags = TypeVar("_Flags", bound="Callable[[Side, Side], bool]")
+
+
+def _rule(
+    name: str, *, before: int = 1, now: int = 1, least: int = 1, given: str = "all samples of one launch a side"
+) -> Callable[[_Flags], _Flags]:
+    def add(flags: _Flags) -> _Flags:
+        RULES.append(Rule(name=name, flags=flags, before=before, now=now, least=least, given=given))
+        return flags
+
+    return add
+
+
+@_rule("pytest-benchmark mean:5%")
 def pytest_benchmark_mean(before: Side, now: Side) -> bool:
     """ionelmc/pytest-benchmark, src/pytest_benchmark/utils.py, ``--benchmark-compare-fail=mean:5%``.
 
     The current statistic over the stored one, in percent less 100, fails where it is above the whole percent given. A
     stored run and a current run are one process each.
     """
-    return statistics.fmean(now[0]) / statistics.fmean(before[0]) * 100 - 100 > 5  # noqa: PLR2004 - its threshold
+    return statistics.fmean(now[0]) / statistics.fmean(before[0]) * 100 - 100 > 5
 
 
+@_rule("pytest-benchmark median:1%")
 def pytest_benchmark_median(before: Side, now: Side) -> bool:
     """ionelmc/pytest-benchmark, src/pytest_benchmark/utils.py, ``--benchmark-compare-fail=median:1%``.
 
@@ -61,24 +79,27 @@ def pytest_benchmark_median(before: Side, now: Side) -> bool:
     return statistics.median(now[0]) / statistics.median(before[0]) * 100 - 100 > 1
 
 
+@_rule("SGLang ±5 %", given="one launch a side, cut in three repeats")
 def sglang(before: Side, now: Side) -> bool:
     """sgl-project/sglang, sgl-kernel/benchmark/kernel_bench_regression/{runner,compare}.py, pull request #28012.
 
     The best of three repeats in one process, each the median of its runs, fails where it is more than 5 % above the
     nightly number, taken the same way.
     """
-    return _best_of_three(now[0]) / _best_of_three(before[0]) - 1 > 0.05  # noqa: PLR2004 - its threshold
+    return _best_of_three(now[0]) / _best_of_three(before[0]) - 1 > 0.05
 
 
+@_rule("vllm-xpu-kernels 10 %")
 def vllm_xpu_kernels(before: Side, now: Side) -> bool:
     """vllm-project/vllm-xpu-kernels, tools/benchmark_ci.py and .github/workflows/nightly-benchmark.yaml.
 
     Each metric of a run against that of the last nightly run, failing above 10 %; its GEMM benchmark reports the mean
     of its event pairs (benchmark/benchmark_gemm_onednn.py).
     """
-    return statistics.fmean(now[0]) / statistics.fmean(before[0]) - 1 > 0.10  # noqa: PLR2004 - its threshold
+    return statistics.fmean(now[0]) / statistics.fmean(before[0]) - 1 > 0.10
 
 
+@_rule("Intel XPU Triton z < −3", before=20, least=8, given="one launch now, a history of up to 20 launches before")
 def intel_xpu_triton(before: Side, now: Side) -> bool:
     """intel/intel-xpu-backend-for-triton, scripts/benchmark-monitor/{README.md,detect_regressions.py}, issue #6441.
 
@@ -89,12 +110,13 @@ def intel_xpu_triton(before: Side, now: Side) -> bool:
     rates = [1 / statistics.median(launch) for launch in before]
     rate = 1 / statistics.median(now[0])
     middle = statistics.median(rates)
-    if statistics.stdev(rates) / statistics.fmean(rates) > 0.15:  # noqa: PLR2004 - its threshold
+    if statistics.stdev(rates) / statistics.fmean(rates) > 0.15:
         return False
     spread = statistics.median(abs(one - middle) for one in rates) or 0.01 * middle
-    return 0.6745 * (rate - middle) / spread < -3 and rate / middle - 1 < -0.05  # noqa: PLR2004 - its thresholds
+    return 0.6745 * (rate - middle) / spread < -3 and rate / middle - 1 < -0.05
 
 
+@_rule("asv continuous", before=2, now=2, least=2, given="two launches a side, five samples from each")
 def asv_continuous(before: Side, now: Side) -> bool:
     """airspeed-velocity/asv, asv/commands/compare.py and asv/_stats.py, ``asv continuous --interleave-rounds``.
 
@@ -103,9 +125,10 @@ def asv_continuous(before: Side, now: Side) -> bool:
     the least significant way, and p is exact up to 20 samples.
     """
     a, b = ([mean for launch in side for mean in stretches(launch, 5)] for side in (before, now))
-    return asv_p(a, b) < 0.002 and statistics.median(a) < statistics.median(b) / 1.1  # noqa: PLR2004
+    return asv_p(a, b) < 0.002 and statistics.median(a) < statistics.median(b) / 1.1
 
 
+@_rule("benchstat, one process", given="one launch a side, cut in ten results")
 def benchstat_count(before: Side, now: Side) -> bool:
     """golang/perf, cmd/benchstat/main.go and benchmath/anone.go, as its example: one ``go test -count=10`` a side.
 
@@ -113,9 +136,16 @@ def benchstat_count(before: Side, now: Side) -> bool:
     runs, here of a tenth of a launch. Only a difference towards slower counts.
     """
     a, b = stretches(before[0], 10), stretches(now[0], 10)
-    return statistics.median(b) > statistics.median(a) and go_p(a, b) <= 0.05  # noqa: PLR2004 - its threshold
+    return statistics.median(b) > statistics.median(a) and go_p(a, b) <= 0.05
 
 
+@_rule(
+    "benchstat, ten processes",
+    before=10,
+    now=10,
+    least=6,
+    given="ten launches a side where there are so many, six at least, one result from each",
+)
 def benchstat_processes(before: Side, now: Side) -> bool:
     """golang/perf, cmd/benchstat/main.go and benchmath/anone.go, as its tips: ten runs a side, interleaved.
 
@@ -123,9 +153,10 @@ def benchstat_processes(before: Side, now: Side) -> bool:
     serves it better than the mean.
     """
     a, b = ([statistics.median(launch) for launch in side] for side in (before, now))
-    return statistics.median(b) > statistics.median(a) and go_p(a, b) <= 0.05  # noqa: PLR2004 - its threshold
+    return statistics.median(b) > statistics.median(a) and go_p(a, b) <= 0.05
 
 
+@_rule("nvbench-compare-robust")
 def nvbench_compare_robust(before: Side, now: Side) -> bool:
     """NVIDIA/nvbench, python/scripts/nvbench_compare_robust.py, default thresholds.
 
@@ -134,59 +165,17 @@ def nvbench_compare_robust(before: Side, now: Side) -> bool:
     what confirms most gaps. What is neither SLOW nor the mirror image nor clearly the same is AMBG, not flagged.
     """
     least, most = min(now[0]), _third_quartile(before[0])
-    return least > most and (least - most) / most >= 0.005  # noqa: PLR2004 - its threshold
+    return least > most and (least - most) / most >= 0.005
 
 
+@_rule("gpucheck")
 def gpucheck(before: Side, now: Side) -> bool:
     """Akasxh/gpucheck, src/gpucheck/analysis/regression.py, ``detect_regression`` with its defaults.
 
     Mann-Whitney (normal, ties corrected) at p < 0.05, and a median at least 1.1 times the earlier one.
     """
     a, b = before[0], now[0]
-    return gpucheck_p(a, b) < 0.05 and statistics.median(b) / statistics.median(a) >= 1.1  # noqa: PLR2004
-
-
-_ONE = "all samples of one launch a side"
-RULES = (
-    Rule(name="pytest-benchmark mean:5%", flags=pytest_benchmark_mean, before=1, now=1, least=1, given=_ONE),
-    Rule(name="pytest-benchmark median:1%", flags=pytest_benchmark_median, before=1, now=1, least=1, given=_ONE),
-    Rule(name="SGLang ±5 %", flags=sglang, before=1, now=1, least=1, given="one launch a side, cut in three repeats"),
-    Rule(name="vllm-xpu-kernels 10 %", flags=vllm_xpu_kernels, before=1, now=1, least=1, given=_ONE),
-    Rule(
-        name="Intel XPU Triton z < −3",
-        flags=intel_xpu_triton,
-        before=20,
-        now=1,
-        least=8,
-        given="one launch now, a history of up to 20 launches before",
-    ),
-    Rule(
-        name="asv continuous",
-        flags=asv_continuous,
-        before=2,
-        now=2,
-        least=2,
-        given="two launches a side, five samples from each",
-    ),
-    Rule(
-        name="benchstat, one process",
-        flags=benchstat_count,
-        before=1,
-        now=1,
-        least=1,
-        given="one launch a side, cut in ten results",
-    ),
-    Rule(
-        name="benchstat, ten processes",
-        flags=benchstat_processes,
-        before=10,
-        now=10,
-        least=6,
-        given="ten launches a side where there are so many, six at least, one result from each",
-    ),
-    Rule(name="nvbench-compare-robust", flags=nvbench_compare_robust, before=1, now=1, least=1, given=_ONE),
-    Rule(name="gpucheck", flags=gpucheck, before=1, now=1, least=1, given=_ONE),
-)
+    return gpucheck_p(a, b) < 0.05 and statistics.median(b) / statistics.median(a) >= 1.1
 
 
 def stretches(launch: Launch, count: int) -> list[float]:
@@ -215,7 +204,7 @@ def asv_p(before: Sequence[float], now: Sequence[float]) -> float:
     above, equal = _pairs(before, now)
     middle = m * n / 2
     u = min(max(above, math.floor(middle)), above + equal)  # the tie-breaking nearest to no difference
-    if max(m, n) > 20:  # noqa: PLR2004 - its limit
+    if max(m, n) > 20:
         return _normal_p(u - middle, m, n)
     return _exact_p(u, m, n)
 
@@ -231,9 +220,9 @@ def go_p(before: Sequence[float], now: Sequence[float]) -> float:
     if len(groups) == 1:
         return 1.0
     tied = max(groups) > 1
-    if tied and max(m, n) <= 9:  # noqa: PLR2004 - its limit
+    if tied and max(m, n) <= 9:
         return _exact_p_with_ties(u, before, now)
-    if not tied and max(m, n) <= 50:  # noqa: PLR2004 - its limit
+    if not tied and max(m, n) <= 50:
         return _exact_p(round(u), m, n)
     return _normal_p(max(abs(u - m * n / 2) - 0.5, 0.0), m, n, groups)
 

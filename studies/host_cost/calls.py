@@ -7,10 +7,7 @@ matmul's: launched by its ``@triton.jit`` function, and by the compiled kernel a
 
 from __future__ import annotations
 
-import cProfile
 import gc
-import io
-import pstats
 import random
 import statistics
 import tempfile
@@ -24,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from perf_tests import cases
-from perfgate import settings
 from perfgate.harness.correctness import check_close
+from perfgate.project import load_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,7 +44,6 @@ SHAPES: tuple[Case, ...] = (
 _BATCH, _FEWEST_BATCHES = 100, 10
 """A driver queues about a thousand launches before it makes the host wait; a call may be several."""
 _HOLD_FACTOR, _LONGEST_HOLD_S = 3, 0.1
-_PROFILED = 15
 FEWEST_CALLS = 2 * _FEWEST_BATCHES
 
 
@@ -143,7 +139,7 @@ def empty_kernel(like: Any, folder: Path) -> Any:  # noqa: ANN401 - functions of
     path = folder / "empty_kernel.py"
     text = f"import triton\nimport triton.language as tl\n\n\n@triton.jit\ndef empty_kernel({', '.join(names)}):\n    pass\n"
     path.write_text(text, encoding="utf-8")
-    return settings.load_kernel(path, "empty_kernel").empty_kernel
+    return load_kernel(path, "empty_kernel").empty_kernel
 
 
 def _empty_arms(kernel: ModuleType, tensors: Sequence[torch.Tensor], folder: Path) -> dict[str, Callable[[], object]]:
@@ -197,20 +193,6 @@ def costs(seconds: Mapping[str, Sequence[float]]) -> list[Cost]:
     return found
 
 
-def _profile(call: Callable[[], object], calls: int) -> str:
-    """Where the time of a call goes, by function: the costliest, by cProfile, which itself slows every Python call."""
-    profile = cProfile.Profile()
-    for start in range(0, calls, _BATCH):
-        profile.enable()
-        for _ in range(min(_BATCH, calls - start)):
-            call()
-        profile.disable()
-        torch.cuda.synchronize()
-    text = io.StringIO()
-    pstats.Stats(profile, stream=text).strip_dirs().sort_stats("tottime").print_stats(_PROFILED)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """The costs of every shape."""
@@ -221,24 +203,21 @@ class Found:
     unheld: int
     """Batches that the stream was not held for to their end: the card may have made the host wait."""
     shapes: dict[str, list[Cost]]
-    profile: str
-    """Of the first shape, by function; empty where it was not asked for."""
 
 
-def measure(kernel: ModuleType, *, calls: int, profile: bool, clock_hz: float) -> Found:
+def measure(kernel: ModuleType, *, calls: int, clock_hz: float) -> Found:
     """Every shape's costs on the card present.
 
     Args:
         kernel: Module with ``triton_matmul`` and ``matmul_kernel``.
         calls: Calls of each arm and shape, `FEWEST_CALLS` or more.
-        profile: Whether to say which functions the time goes to.
         clock_hz: The card's highest SM clock, by which the stream is held.
 
     Raises:
         WrongResultError: A wrong kernel gets no number.
     """
     batch = min(_BATCH, calls // _FEWEST_BATCHES)
-    shapes, unheld, profiled = {}, 0, ""
+    shapes, unheld = {}, 0
     with tempfile.TemporaryDirectory() as folder:
         for case in SHAPES:
             arms = arms_of(kernel, case, Path(folder))
@@ -248,6 +227,4 @@ def measure(kernel: ModuleType, *, calls: int, profile: bool, clock_hz: float) -
             found = host_seconds(arms, calls=batch, batches=calls // batch, seed=0, hold=stream.hold, wait=stream.wait)
             unheld += stream.unheld
             shapes[case.id] = costs(found)
-            if profile and not profiled:
-                profiled = _profile(arms[KERNEL], calls)
-    return Found(calls=batch, batches=calls // batch, unheld=unheld, shapes=shapes, profile=profiled)
+    return Found(calls=batch, batches=calls // batch, unheld=unheld, shapes=shapes)

@@ -1,15 +1,24 @@
-"""Which cases the table has, which arms each of them, and what limits one. Pure; needs no torch."""
+"""Which cases the table has, which arms each of them, what limits one, and the file of its launches. Needs no torch.
+
+The file is JSON, one a code path, written after each launch and read strictly.
+"""
 
 from __future__ import annotations
 
+import json
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta, Struct, field
 
 from perf_tests import cases
-from perfgate.records import Case, GateError
+from perfgate.files import write_whole
+from perfgate.records import SCHEMA, Case, GateError
+from perfgate.store import codec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from pathlib import Path
 
 KERNEL, START, TORCH, COMPILE, LIMIT = ARMS = ("kernel", "start", "torch", "compile", "limit")
 """This project's kernel, the kernel it started from, the vendor library, torch.compile, and what the card allows."""
@@ -74,10 +83,10 @@ def limit_of(case: Case) -> str:
 
     A case that computes as long as it moves data has its bound in the roofline alone.
     """
-    size = case.min_bytes // (prod(case.shapes[0]) + prod(case.shapes[1]) + prod(cases.result_shape(case)))
+    result = prod(cases.result_shape(case))
     if case.flops > _MOST_FLOPS_PER_BYTE * case.min_bytes:
         return ""
-    stored = prod(cases.result_shape(case)) * size / case.min_bytes
+    stored = result / (prod(case.shapes[0]) + prod(case.shapes[1]) + result)
     if stored > _STORE_SHARE:
         return "store"
     return "read" if stored < 1 - _READ_SHARE else ""
@@ -86,3 +95,83 @@ def limit_of(case: Case) -> str:
 def arms_of(case: Case, without: Collection[str] = ()) -> tuple[str, ...]:
     """The arms of a case, less those that were left out."""
     return tuple(arm for arm in ARMS if arm not in without and (arm != LIMIT or limit_of(case)))
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """An arm of a case that has no number, and why."""
+
+    case: str
+    arm: str
+    why: str
+    """One line."""
+    wrong: bool = False
+    """It ran or was to be built and the result is wrong or there is none; else it could not be measured."""
+
+
+class Entry(Struct, kw_only=True):
+    """What one launch measured of a case."""
+
+    seconds: dict[str, Annotated[float, Meta(gt=0)]]
+    """The median of each arm."""
+    rounds: int
+    errors: dict[str, float]
+    """RMS error of an arm over that of operands rounded to nearest and multiplied by torch."""
+    config: dict[str, Any]
+    state: dict[str, Any]
+
+
+class Launched(Struct):
+    """One launch, by case id."""
+
+    cases: dict[str, Entry] = field(default_factory=dict)
+
+
+class About(Struct, kw_only=True):
+    """With what a recording was made."""
+
+    environment: dict[str, Any]
+    settings: dict[str, Any]
+    recorded_at: str
+    command: str
+    commit: str
+    launches: int
+    """That were to be made."""
+
+
+class Recording(Struct, kw_only=True):
+    """The launches of one code path."""
+
+    schema: int = SCHEMA
+    about: About
+    cases: dict[str, dict[str, Any]]
+    """Contracts of the cases that were to be measured, by id, in the order of the table."""
+    launches: list[Launched]
+    failed: list[Failure]
+
+    def __post_init__(self) -> None:
+        for case, contract in self.cases.items():
+            if not (contract["flops"] > 0 and contract["min_bytes"] > 0):
+                raise ValueError(f"{case} is a case without work")
+        for launch in self.launches:
+            for case, entry in launch.cases.items():
+                if case not in self.cases or KERNEL not in entry.seconds:
+                    raise ValueError(f"{case} was not to be measured, or without the kernel")
+
+    @property
+    def path(self) -> str:
+        """The code path: ``native``, or the architecture that Triton lowered for."""
+        return str(self.about.environment["code_path"])
+
+    def write(self, path: Path) -> None:
+        """Write it whole: a run that is cut short while it writes keeps what was there before."""
+        write_whole(path, json.dumps(codec.encode(self), indent=1) + "\n")
+
+
+def read(path: Path) -> Recording:
+    """Read a recording.
+
+    Raises:
+        GateError: As `codec.decode` and `codec.read_bytes`.
+    """
+    found = codec.read_bytes(path, what="a table's recording")
+    return codec.decode(found, Recording, source=str(path), remedy="measure again (nox -s study -- table)")

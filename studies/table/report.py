@@ -6,34 +6,31 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from perf_tests import cases
 from perfgate.compare import comparability
 from perfgate.compare.roofline import metrics
 from perfgate.hardware.gpus import card
 from perfgate.records import Launch, Samples
-from perfgate.report.markdown import escaped
-from perfgate.text import duration
+from perfgate.text import duration, escaped, pipes
 from studies.table.cases import BY_ID, COMPILE, KERNEL, LIMIT, START, TORCH, limit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from perfgate.hardware.gpus import Card
-    from studies.table.recording import Recording
+    from studies.table.cases import Recording
 
 HOME = "RTX 4090"
 BESIDE = (START, TORCH, COMPILE, LIMIT)
 _HEAD = ("case", "time", "rate", "share of its bound", "vs start", "vs torch", "vs compile", "share of limit")
 _NONE = "–"
-_ZEROS = ("k14_upper_triangular", "k15_lower_triangular")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One case on one code path; None and absent where there is no number."""
 
-    path: str
     case: str
-    contract: Mapping[str, Any]
     seconds: float | None = None
     """Median of the launches' medians."""
     rate: str = _NONE
@@ -46,23 +43,19 @@ class Row:
 
 def rows(recording: Recording) -> list[Row]:
     """One row a case, in the recording's order; an arm that failed in any launch has no number."""
-    published = card(recording.about["environment"].get("gpu", ""))
+    published = card(recording.about.environment.get("gpu", ""))
     return [_row(recording, case, contract, published) for case, contract in recording.cases.items()]
 
 
 def _row(recording: Recording, case: str, contract: Mapping[str, Any], published: Card | None) -> Row:
-    row = Row(path=recording.path, case=case, contract=contract)
-    entries = [launch.get(case) for launch in recording.launches]
-    seconds = [entry["seconds"] for entry in entries if entry]
+    seconds = [launch.cases[case].seconds for launch in recording.launches if case in launch.cases]
     failed = {failure.arm for failure in recording.failed if failure.case == case}
-    if KERNEL in failed or not seconds or len(seconds) < len(entries):
-        return row
+    if KERNEL in failed or not seconds or len(seconds) < len(recording.launches):
+        return Row(case=case)
     typical_s = statistics.median(arms[KERNEL] for arms in seconds)
     means = metrics(contract, typical_s, card=published)
     return Row(
-        path=recording.path,
         case=case,
-        contract=contract,
         seconds=typical_s,
         rate=f"{means.gb_per_s:.0f} GB/s" if _moves(contract, published) else f"{means.tflops:.1f} TFLOPS",
         bound_share=means.roofline_share,
@@ -86,37 +79,28 @@ def _moves(contract: Mapping[str, Any], published: Card | None) -> bool:
 def markdown(recording: Recording) -> str:
     """The table of one code path, with what a reader has to know to judge and to repeat it."""
     found = rows(recording)
-    lines = [_header(recording), ""]
-    lines += [_pipes(_HEAD), "| :-- |" + " --: |" * (len(_HEAD) - 1), *(_pipes(_cells(row)) for row in found)]
-    lines += [_pipes(_means(found)), ""]
+    cells = ([escaped(cell) for cell in row] for row in (*map(_cells, found), _means(found)))
+    lines = [_header(recording), "", *pipes(_HEAD, cells, align="l" + "r" * (len(_HEAD) - 1)), ""]
     return "\n".join([*lines, *(f"- {escaped(note)}" for note in _notes(recording))])
 
 
 def _header(recording: Recording) -> str:
-    about, environment = recording.about, recording.about["environment"]
+    about, environment = recording.about, recording.about.environment
     gpu = environment.get("gpu", "unknown card")
     path = "native code path" if recording.path == "native" else f"code path of {recording.path}"
     away = "" if HOME in gpu else f" (**not an {HOME}**)"
-    rounds = [entry["rounds"] for launch in recording.launches for entry in launch.values()]
+    rounds = [entry.rounds for launch in recording.launches for entry in launch.cases.values()]
     counted = "no rounds"
     if rounds:
         spread = f"{min(rounds)} to {max(rounds)}" if min(rounds) < max(rounds) else f"{min(rounds)}"
         counted = f"{spread} rounds each"
-    versions = ", ".join(f"{name} {environment.get(key, '?')}" for name, key in _VERSIONS)
+    versions = ", ".join(f"{name} {environment.get(name.lower(), '?')}" for name in ("driver", "torch", "Triton"))
+    head, dirty, _ = about.commit.partition("-dirty")
     return (
-        f"{escaped(gpu)}, {escaped(path)}{away}, {escaped(versions)}, {escaped(about['recorded_at'])} (UTC), commit "
-        f"{escaped(_short(str(about['commit'])))}: medians of {len(recording.launches)} launches, {counted}, all arms "
-        f"in random order in every round. Repeat it with `{about['command'].replace('`', '')}`."
+        f"{escaped(gpu)}, {escaped(path)}{away}, {escaped(versions)}, {escaped(about.recorded_at)} (UTC), commit "
+        f"{escaped(f'{head[:12]}{dirty}' or 'unknown')}: medians of {len(recording.launches)} launches, {counted}, all arms "
+        f"in random order in every round. Repeat it with `{about.command.replace('`', '')}`."
     )
-
-
-def _short(commit: str) -> str:
-    """A commit as it is usually written; that the kernel file had changed since stays."""
-    head, dirty, _ = commit.partition("-dirty")
-    return f"{head[:12]}{dirty}" or "unknown"
-
-
-_VERSIONS = (("driver", "driver"), ("torch", "torch"), ("Triton", "triton"))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -154,47 +138,54 @@ def _means(found: Sequence[Row]) -> tuple[str, ...]:
 
 def _notes(recording: Recording) -> list[str]:
     """What the numbers mean and which are missing."""
-    gpu, shown = recording.about["environment"].get("gpu", ""), set(recording.cases)
-    beside = (
-        "vs: the other's time over the kernel's, so above 1 the kernel is faster. start: the starting kernel's tile; torch: "
-        "torch.matmul at the same precision; compile: torch.compile max-autotune without CUDA graphs."
-    )
-    bound = "share of its bound: the longer of arithmetic and least traffic at the card's published peaks, over the time taken"
+    gpu, shown = recording.about.environment.get("gpu", ""), recording.cases
     peaks = "" if card(gpu) else f"; none here, as the peaks of {gpu or 'this card'} are not listed"
-    notes = [beside, f"{bound}{peaks}."]
-    if any(contract["unit"] == "tf32" for contract in recording.cases.values()):
-        notes.append(
-            "FP32's bound is that of TF32; operands rounded to scaled FP16 run at twice its rate and may pass 100 %."
-        )
-    kinds = {limit_of(BY_ID[case]) for case in shown if case in BY_ID}
-    if kinds & {"store", "read"}:
-        notes.append(
-            "share of limit: for cases that are bound by storing, a memset of the result; for those bound by reading, a sum of "
-            "each operand by torch, a good reader but no proof of a limit. Time of that over the kernel's."
-        )
-    if shown & set(_ZEROS):
-        notes.append(
-            "Of triangular operands only what may not be zero counts in rates and bounds; torch multiplies the zeros too."
-        )
+    notes = [_BESIDE_NOTE, f"{_BOUND_NOTE}{peaks}."]
+    if any(contract["unit"] == "tf32" for contract in shown.values()):
+        notes.append(_TF32_NOTE)
+    if any(limit_of(BY_ID[case]) for case in shown if case in BY_ID):
+        notes.append(_LIMIT_NOTE)
+    if cases.TRIANGLES.keys() & shown:
+        notes.append(_TRIANGLES_NOTE)
     if recording.path != "native":
-        notes.append(
-            f"TRITON_OVERRIDE_ARCH={recording.path}: the kernel, start and the Triton kernels that torch.compile makes are lowered "
-            "for that architecture and assembled for the card present; torch's own kernels and the memset are the card's."
-        )
-    notes += [_errors(recording, shown)]
+        notes.append(_LOWERED_NOTE.format(path=recording.path))
+    notes.append(_errors(recording))
     reasons: dict[tuple[str, str], list[str]] = {}
     for failure in recording.failed:
         reasons.setdefault((failure.arm, failure.why), []).append(failure.case)
     notes += [f"{', '.join(found)}: no number for {arm}: {why}" for (arm, why), found in reasons.items()]
-    return [*notes, *_disturbances(recording), *_partly(recording)]
+    made, wanted = len(recording.launches), recording.about.launches
+    partly = [f"{made} of {wanted} launches were made before the run was cut short."] if made < wanted else []
+    return [*notes, *_disturbances(recording), *partly]
 
 
-def _errors(recording: Recording, shown: Iterable[str]) -> str:
+_BESIDE_NOTE = (
+    "vs: the other's time over the kernel's, so above 1 the kernel is faster. start: the starting kernel's tile; torch: "
+    "torch.matmul at the same precision; compile: torch.compile max-autotune without CUDA graphs."
+)
+_BOUND_NOTE = (
+    "share of its bound: the longer of arithmetic and least traffic at the card's published peaks, over the time taken"
+)
+_TF32_NOTE = "FP32's bound is that of TF32; operands rounded to scaled FP16 run at twice its rate and may pass 100 %."
+_LIMIT_NOTE = (
+    "share of limit: for cases that are bound by storing, a memset of the result; for those bound by reading, a sum of "
+    "each operand by torch, a good reader but no proof of a limit. Time of that over the kernel's."
+)
+_TRIANGLES_NOTE = (
+    "Of triangular operands only what may not be zero counts in rates and bounds; torch multiplies the zeros too."
+)
+_LOWERED_NOTE = (
+    "TRITON_OVERRIDE_ARCH={path}: the kernel, start and the Triton kernels that torch.compile makes are lowered "
+    "for that architecture and assembled for the card present; torch's own kernels and the memset are the card's."
+)
+
+
+def _errors(recording: Recording) -> str:
     """Each arm's typical and largest error, in units of that of rounding to nearest."""
     by_arm: dict[str, dict[str, float]] = {}
     for launch in recording.launches:
-        for case in shown:
-            for arm, error in launch.get(case, {"errors": {}})["errors"].items():
+        for case in (case for case in recording.cases if case in launch.cases):
+            for arm, error in launch.cases[case].errors.items():
                 by_arm.setdefault(arm, {})[case] = max(error, by_arm.get(arm, {}).get(case, 0.0))
     said = []
     for arm, found in by_arm.items():
@@ -211,20 +202,13 @@ def _disturbances(recording: Recording) -> list[str]:
     found = []
     for case in recording.cases:
         launches = tuple(
-            Launch(
-                arms={arm: (taken,) * entry["rounds"] for arm, taken in entry["seconds"].items()}, state=entry["state"]
-            )
-            for entry in (launch.get(case) for launch in recording.launches)
-            if entry
+            Launch(arms={arm: (taken,) * entry.rounds for arm, taken in entry.seconds.items()}, state=entry.state)
+            for launch in recording.launches
+            if (entry := launch.cases.get(case))
         )
         if disturbed := comparability.disturbance(Samples(case=case, launches=launches)):
             found.append(f"{case}: {disturbed[1]}")
     return found
-
-
-def _partly(recording: Recording) -> list[str]:
-    made, wanted = len(recording.launches), recording.about["launches"]
-    return [f"{made} of {wanted} launches were made before the run was cut short."] if made < wanted else []
 
 
 def _times(ratio: float | None) -> str:
@@ -233,7 +217,3 @@ def _times(ratio: float | None) -> str:
 
 def _percent(share: float | None) -> str:
     return _NONE if share is None else f"{share * 100:.0f} %"
-
-
-def _pipes(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(escaped(cell) for cell in cells)} |"

@@ -15,7 +15,6 @@ the comparison is one of kernels and not of copies. It also autotuned over seven
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING
 
 import triton
@@ -28,8 +27,6 @@ BLOCK_M, BLOCK_N, BLOCK_K = 64, 256, 32
 WARPS, STAGES = 4, 3
 _MOST_ELEMENTS = 2**31
 """That 32-bit offsets reach."""
-_MOST_MATRICES = 65535
-"""That the second axis of a grid holds."""
 _MATRIX = 2
 
 
@@ -77,14 +74,8 @@ def starting_matmul(a: torch.Tensor, b: torch.Tensor, *, out: torch.Tensor) -> t
         ``out``.
 
     Raises:
-        ValueError: The shapes do not fit together, a tensor reaches beyond 2³¹ elements, or the batch is too large.
+        ValueError: A tensor reaches beyond 2³¹ elements.
     """
-    expected = (*a.shape[:-1], b.shape[-1])
-    if a.shape[-1] != b.shape[-2] or tuple(out.shape) != expected:
-        raise ValueError(
-            f"got {tuple(a.shape)} @ {tuple(b.shape)} into {tuple(out.shape)}, expected equal inner dimensions and a "
-            f"result of {expected}; mend the call."
-        )
     for name, tensor in (("a", a), ("b", b), ("out", out)):
         reach = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
         if reach > _MOST_ELEMENTS:
@@ -92,38 +83,21 @@ def starting_matmul(a: torch.Tensor, b: torch.Tensor, *, out: torch.Tensor) -> t
                 f"{name} reaches over {reach} elements, expected at most 2**31: the starting kernel's offsets are int32 "
                 "and would wrap; leave it out of this case."
             )
-    a3, b3, out3 = _as_batches(a, b, out)
+    a3, b3, out3 = a, b, out
+    if b.dim() == _MATRIX:
+        if a.dim() > _MATRIX:
+            a3, out3 = a.view(-1, a.shape[-1]), out.view(-1, out.shape[-1])
+        a3, b3, out3 = a3[None], b[None], out3[None]
     matrices, m, k = a3.shape
     n = b3.shape[-1]
-    if matrices > _MOST_MATRICES:
-        raise ValueError(f"got {matrices} matrices, expected at most {_MOST_MATRICES}; leave it out of this case.")
     grid = (triton.cdiv(m, BLOCK_M) * triton.cdiv(n, BLOCK_N), matrices)
-    if prod(grid):
-        starting_kernel[grid](
-            *(a3, b3, out3, m, n, k),
-            *(*a3.stride(), *b3.stride(), *out3.stride()),
-            BLOCK_M=BLOCK_M,
-            BLOCK_N=BLOCK_N,
-            BLOCK_K=BLOCK_K,
-            num_warps=WARPS,
-            num_stages=STAGES,
-        )
+    starting_kernel[grid](
+        *(a3, b3, out3, m, n, k),
+        *(*a3.stride(), *b3.stride(), *out3.stride()),
+        BLOCK_M=BLOCK_M,
+        BLOCK_N=BLOCK_N,
+        BLOCK_K=BLOCK_K,
+        num_warps=WARPS,
+        num_stages=STAGES,
+    )
     return out
-
-
-def _as_batches(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The three as batches of matrices, viewed and never copied."""
-    if b.dim() > _MATRIX:
-        if (a.dim(), b.dim(), a.shape[0]) != (3, 3, b.shape[0]):
-            raise ValueError(
-                f"got {tuple(a.shape)} @ {tuple(b.shape)}, expected (B, M, K) @ (B, K, N) or (…, M, K) @ (K, N); mend the call."
-            )
-        return a, b, out
-    if a.dim() > _MATRIX:
-        if not (a.is_contiguous() and out.is_contiguous()):
-            raise ValueError(
-                f"a and out of {a.dim()} dimensions have strides {a.stride()} and {out.stride()}, expected contiguous ones; "
-                "leave it out of this case."
-            )
-        a, out = a.view(-1, a.shape[-1]), out.view(-1, out.shape[-1])
-    return a[None], b[None], out[None]

@@ -21,20 +21,21 @@ from studies.table import starting
 DEVICE = kernel_support.DEVICE
 ROOT = Path(__file__).parents[2]
 COMPILE = """
-import dataclasses, json, sys
+import json, sys
 from functools import partial
 import torch
-from perf_tests import cases, starting
-from perfgate.codegen.extract import compile_launches
+from msgspec import structs
+from perf_tests import cases
+from perfgate.codegen.extract import compile_case
+from studies.table import starting
 
-for case in cases.CASES:
-    if case.id in sys.argv[1:]:
-        a, b, out = (
-            torch.empty(shape, dtype=getattr(torch, case.dtype), device="meta")
-            for shape in (*case.shapes, cases.result_shape(case))
-        )
-        (facts,) = compile_launches(partial(starting.starting_matmul, a, b, out=out))
-        print(json.dumps([case.id, dataclasses.asdict(facts)]))
+(case,) = (case for case in cases.CASES if case.id == "k7_small_k")
+a, b, out = (
+    torch.empty(shape, dtype=getattr(torch, case.dtype), device="meta")
+    for shape in (*case.shapes, cases.result_shape(case))
+)
+(facts,) = compile_case(partial(starting.starting_matmul, a, b, out=out), contract={}).kernels
+print(json.dumps(structs.asdict(facts)))
 """
 
 
@@ -44,17 +45,13 @@ for case in cases.CASES:
         cases.matmul_case("ragged", (129, 70), (70, 300)),
         cases.matmul_case("smaller_than_a_tile", (3, 5), (5, 7)),
         cases.matmul_case("half", (70, 33), (33, 80), dtype="float16"),
-        cases.matmul_case("batched", (3, 65, 33), (3, 33, 40)),
         cases.matmul_case("batched_transposed", (2, 65, 33), (2, 33, 40), layouts=("column", "column")),
         cases.matmul_case("transposed_a", (70, 65), (65, 40), layouts=("column", "row")),
-        cases.matmul_case("transposed_b", (70, 65), (65, 40), layouts=("row", "column")),
         cases.matmul_case("four_dimensions", (2, 3, 17, 19), (19, 23)),
     ],
     ids=lambda case: case.id,
 )
-def test_it_computes_the_product_reads_nothing_beside_its_operands_and_writes_nothing_beside_its_result(
-    case: Any,
-) -> None:
+def test_it_computes_the_product_and_touches_nothing_beside_its_operands_and_its_result(case: Any) -> None:
     dtype = getattr(torch, case.dtype)
     a, b = (
         guarded(shape, layout=layout, dtype=dtype, device=DEVICE, surroundings=float("nan"))
@@ -85,10 +82,8 @@ def test_its_tiles_go_down_64_row_tiles_at_a_time_and_a_shorter_group_starts_rot
     m, n = 67 * 64, 2 * 256
     assert tiles_of_the_first(64, m, n) == {(row, 0) for row in range(64)}
     whole = {(row, column) for row in range(64) for column in range(2)}
-    assert tiles_of_the_first(128, m, n) == whole
     # 128 % 3 is 2: the last group of three begins with its last row, where the tutorial's order begins with the first.
-    assert tiles_of_the_first(129, m, n) - whole == {(66, 0)}
-    assert tiles_of_the_first(130, m, n) - whole == {(66, 0), (64, 0)}
+    assert tiles_of_the_first(130, m, n) == whole | {(66, 0), (64, 0)}
     assert len(tiles_of_the_first(134, m, n)) == 67 * 2
 
 
@@ -96,56 +91,24 @@ def meta(*shape: int) -> torch.Tensor:
     return torch.empty(shape, device="meta")
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "out", "said"),
-    [
-        (meta(4, 5), meta(6, 7), meta(4, 7), r"\(4, 5\) @ \(6, 7\).*expected equal inner dimensions"),
-        (meta(4, 5), meta(5, 7), meta(7, 4), r"into \(7, 4\), expected .* a result of \(4, 7\)"),
-        (meta(65537, 1), meta(1, 32768), meta(65537, 32768), "out reaches over 2147516416 elements.*at most 2"),
-        (meta(65536, 1, 1), meta(65536, 1, 1), meta(65536, 1, 1), "65536 matrices, expected at most 65535"),
-        (meta(2, 2, 4, 5), meta(2, 5, 7), meta(2, 2, 4, 7), r"expected \(B, M, K\) @ \(B, K, N\)"),
-        (meta(5, 2, 4).mT, meta(2, 7), meta(5, 4, 7), "expected contiguous"),
-    ],
-)
-def test_what_it_cannot_do_is_refused_in_one_line(
-    a: torch.Tensor, b: torch.Tensor, out: torch.Tensor, said: str
-) -> None:
-    with pytest.raises(ValueError, match=said) as refused:
-        starting.starting_matmul(a, b, out=out)
-    assert "\n" not in str(refused.value)
-
-
-def test_an_operand_of_2_to_the_31_elements_is_just_within_its_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_2_to_the_31_elements_it_is_refused_and_just_within_launched(monkeypatch: pytest.MonkeyPatch) -> None:
     launched = []
     monkeypatch.setattr(starting, "starting_kernel", {(32, 1): lambda *arguments, **_: launched.append(arguments[3:6])})
     case = next(case for case in cases.CASES if case.id == "k4_matrix_vector")
     starting.starting_matmul(*(meta(*shape) for shape in case.shapes), out=meta(*cases.result_shape(case)))
     assert launched == [(2048, 1, 1048576)]
-
-
-def test_an_empty_result_launches_nothing() -> None:
-    assert starting.starting_matmul(meta(0, 5), meta(5, 7), out=meta(0, 7)).shape == (0, 7)
+    with pytest.raises(ValueError, match=r"^out reaches over 2147516416 elements.*at most 2"):
+        starting.starting_matmul(meta(65537, 1), meta(1, 32768), out=meta(65537, 32768))
 
 
 def test_on_a_4090_it_has_the_profiled_kernels_one_block_and_8_33_percent_of_the_warps() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    chosen = ["k7_small_k", "sq512_bf16"]
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILE, *chosen],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = [sys.executable, "-c", COMPILE]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    facts = dict(json.loads(line) for line in done.stdout.splitlines())
-    assert list(facts) == chosen
-    tile = {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32, "num_warps": 4, "num_stages": 3}
-    assert all(found["config"] == tile for found in facts.values())
-    assert all(found["instructions"]["tensor_core"] > 0 for found in facts.values())
-    assert all(found["spill_instructions"] == 0 for found in facts.values())
-    profiled = facts["k7_small_k"]
-    assert (profiled["blocks_per_sm"], profiled["occupancy_percent"], profiled["shared_bytes"]) == (1, 8.33, 81920)
+    facts = json.loads(done.stdout)
+    assert facts["config"] == {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32, "num_warps": 4, "num_stages": 3}
+    assert facts["spill_instructions"] == 0
+    assert (facts["blocks_per_sm"], facts["occupancy_percent"], facts["shared_bytes"]) == (1, 8.33, 81920)
     # Operands go into the tensor core as they were loaded: nothing rounds them.
-    assert profiled["instructions"].get("conversion", 0) < profiled["instructions"]["tensor_core"] / 8
+    assert facts["instructions"].get("conversion", 0) < facts["instructions"]["tensor_core"] / 8

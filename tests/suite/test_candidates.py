@@ -166,8 +166,9 @@ def test_what_the_kernel_is_given_decides_what_it_may_run() -> None:
 _ASK = """
 import json, sys
 from pathlib import Path
-from perfgate import settings, tune_compiling
-answer = tune_compiling.answers(settings.load(Path.cwd()))
+from perfgate.config import read_settings
+from perfgate.tuning import compiling
+answer = compiling.answers(read_settings(Path.cwd()))
 job = {"case": "k7_small_k", "target": "sm_89", "limit": 1}
 survey = answer({"do": "survey", **job})
 config = {**survey["candidates"][survey["current"]]["config"], "BLOCK_M": 64, "BLOCK_N": 32, "num_warps": 2, "num_stages": 2}

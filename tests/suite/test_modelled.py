@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from model_support import FACTS
 from perf_tests import modelled
 from perf_tests.cases import CASES, matmul_case
 from perfgate.hardware.cost_model import Product, Stream
 from perfgate.store.compiled import facts_from_json
-from studies.cost_model.__main__ import read
+from studies.cost_model.command import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perfgate.records import Case, KernelFacts
+    from perfgate.records import Case
+    from perfgate.store.compiled import KernelFacts
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = [ROOT / f"baselines/nvidia-h100-80gb-hbm3/model-{path}.json.gz" for path in ("sm89", "native")]
@@ -31,7 +32,7 @@ SIZES = {"M": 256, "N": 1024, "K": 512, "BATCH": 1}
 
 
 def launch(name: str, config: dict[str, Any], arguments: dict[str, int]) -> KernelFacts:
-    return replace(FACTS, name=name, config=config, arguments=arguments)
+    return structs.replace(FACTS, name=name, config=config, arguments=arguments)
 
 
 def product(case: Case = SQUARE, name: str = "matmul_kernel", /, *, first: Any = None, **changes: Any) -> Product:
@@ -44,27 +45,20 @@ def product(case: Case = SQUARE, name: str = "matmul_kernel", /, *, first: Any =
     return found
 
 
-def test_a_product_is_its_arguments_in_the_tile_of_its_config() -> None:
-    assert product() == Product(
-        m=256,
-        n=1024,
-        k=512,
-        batch=1,
-        block_m=64,
-        block_n=128,
-        block_k=32,
-        group=8,
-        operand_bytes=4,
-        result_bytes=4,
-        stages=3,
-        warm=False,
-        share=1.0,
-    )
-
-
-def test_sums_in_parts_are_shorter_and_more_and_stay_in_fp32() -> None:
-    found = product(matmul_case("half", (256, 512), (512, 1024), dtype="float16"), "split_kernel", SPLITS=6)
-    assert (found.k, found.batch, found.operand_bytes, found.result_bytes) == (86, 6, 2, 4)
+@pytest.mark.parametrize(
+    ("dtype", "name", "parts", "expected"),
+    [
+        ("float32", "matmul_kernel", {}, (512, 1, 4, 4)),
+        ("float16", "matmul_kernel", {}, (512, 1, 2, 2)),
+        ("bfloat16", "matmul_kernel", {}, (512, 1, 2, 2)),
+        ("float16", "split_kernel", {"SPLITS": 6}, (86, 6, 2, 4)),  # sums in parts stay in FP32
+    ],
+)
+def test_a_products_depth_batch_and_bytes_are_those_of_its_type_and_parts(
+    dtype: str, name: str, parts: dict[str, int], expected: tuple[int, ...]
+) -> None:
+    found = product(matmul_case("one", (256, 512), (512, 1024), dtype=dtype), name, **parts)
+    assert (found.k, found.batch, found.operand_bytes, found.result_bytes) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,14 +71,6 @@ def test_operands_that_another_launch_prepared_have_two_bytes_and_are_warm(
     found = product(PRECISION=precision, first=before)
     assert (found.k, found.operand_bytes, found.result_bytes) == (k, operand_bytes, 4)
     assert found.warm == (operand_bytes == 2)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "size"), [("float32", 4), ("float16", 2), ("bfloat16", 2)], ids=["fp32", "fp16", "bf16"]
-)
-def test_given_operands_and_results_have_the_size_of_their_type(dtype: str, size: int) -> None:
-    found = product(matmul_case("one", (256, 512), (512, 1024), dtype=dtype))
-    assert (found.operand_bytes, found.result_bytes) == (size, size)
 
 
 @pytest.mark.parametrize(

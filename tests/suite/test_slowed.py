@@ -16,8 +16,8 @@ import kernel_support
 from perf_tests import cases
 from perf_tests.slowed import load_slowed, slowed_by, slowed_source
 from perfgate.harness.correctness import same_bits
+from perfgate.project import load_kernel
 from perfgate.records import GateError
-from perfgate.settings import load_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,15 +31,17 @@ DEVICE = kernel_support.DEVICE
 TILES = ("k1_square", "k4_matrix_vector", "k6_large_k", "k7_small_k", "sq512_fp32", "sq1024_fp16", "sq1024_fp32")
 """Cases that run every kernel that computes a product, with every tile that the cases take."""
 COMPILE = """
-import dataclasses, json, sys
+import json, sys
 from pathlib import Path
 from perf_tests import cases, slowed
-from perfgate import compiled, settings
+from perfgate.project import load_kernel
+from perfgate.codegen import extract
+from perfgate.store import codec
 
 def facts(module, case):
-    return [dataclasses.asdict(found) for found in compiled.compile_launches(cases.call_on_meta(module, case), target=sys.argv[2])]
+    return codec.encode(extract.compile_case(cases.call_on_meta(module, case), contract={}, target=sys.argv[2]).kernels)
 
-kernel = settings.load_kernel(Path("kernels/matmul.py"))
+kernel = load_kernel(Path("kernels/matmul.py"))
 slow = slowed.load_slowed(Path("kernels/matmul.py"), Path(sys.argv[1]))
 for case in cases.CASES:
     if case.id in sys.argv[3:]:

@@ -1,4 +1,4 @@
-"""``python -m perfgate side-by-side``: other gates' rules and this one on the same recorded launches. Pure but for files.
+"""``nox -s study -- gates``: other gates' rules and this one on the same recorded launches.
 
 Owns which launches each rule is given: in the setting "same occasion" both sides ran on one card in one sitting, other
 gates in different launches (base and head run as processes of their own), this one side by side as ``--against`` does;
@@ -8,38 +8,43 @@ in "other occasion" the earlier side is a number stored on another card or day. 
 from __future__ import annotations
 
 import random
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perfgate import command_line
 from perfgate.calibration.resampling import (
-    SUITE,
+    ALL_LAUNCHES,
     Rate,
     RecordedLaunch,
     against,
-    disjoint_against,
-    disjoint_stored,
-    read_launches_file,
+    as_launch,
+    by_occasion,
+    read_recorded,
+    too_few,
 )
-from perfgate.calibration.resampling import stored as against_stored
-from perfgate.cli.common import Parser
-from perfgate.limits import read_limits
-from perfgate.records import GateError, Status
+from perfgate.compare.judge import judge
+from perfgate.config import read_limits
+from perfgate.records import GateError, Recording, Samples, Status
+from studies import shared
 from studies.gates import report
 from studies.gates.report import OTHER, OURS, SAME, Row
 from studies.gates.rules import RULES
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
 
-    from perfgate.limits import Limits
+    from perfgate.config import Limits
+    from perfgate.records import Launch
     from studies.gates.rules import Rule
 
-_COULD_NOT = 2
-_EACH = 5
+SUITE = 25
+"""Cases that are judged together in this project, among which the suite's share of false alarms is divided."""
+EACH = 5
 """Launches a side of this gate's stored comparison."""
+RECORDED = "tests/data/h100-launches.json.gz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,40 +100,79 @@ def compare(
 def _ours(  # noqa: PLR0913 - what one row is about
     launches: Sequence[RecordedLaunch], case: str, change: Change, *, limits: Limits, cases: int, runs: int
 ) -> Iterator[Row]:
-    each, scale = runs // len(change.pairs), change.scale
-    if independent := disjoint_against(launches, case=case):
-        found = sum(
-            (
-                against(launches, case=case, now=now, before=before, limits=limits, cases=cases, runs=each, scale=scale)
-                for now, before in change.pairs
-            ),
-            Counter[Status](),
-        )
-        yield _our_row(SAME, case, change, found, independent)
-    if independent := disjoint_stored(launches, case=case, each=_EACH):
-        found = sum(
-            (
-                against_stored(
-                    launches, case=case, arm=now, before=before, limits=limits, cases=cases, runs=each, scale=scale
-                )
-                for now, before in change.pairs
-            ),
-            Counter[Status](),
-        )
-        yield _our_row(OTHER, case, change, found, independent)
+    for setting, draws, independent in (
+        (SAME, against, disjoint_against(launches, case=case)),
+        (OTHER, stored, disjoint_stored(launches, case=case)),
+    ):
+        if not independent:
+            continue
+        found: Counter[Status] = Counter()
+        for now, before in change.pairs:
+            found += draws(
+                launches,
+                case=case,
+                now=now,
+                before=before,
+                limits=limits,
+                cases=cases,
+                runs=runs // len(change.pairs),
+                scale=change.scale,
+            )
+        rate = Rate(flagged=found[Status.SLOWER], runs=found.total(), independent=independent)
+        statuses = {str(status): found[status] for status in Status if found[status]}
+        yield Row(setting=setting, rule=OURS, case=case, change=change.name, rate=rate, statuses=statuses)
 
 
-def _our_row(setting: str, case: str, change: Change, found: Counter[Status], independent: int) -> Row:
-    rate = Rate(flagged=found[Status.SLOWER], runs=found.total(), independent=independent)
-    statuses = {str(status): found[status] for status in Status if found[status]}
-    return Row(setting=setting, rule=OURS, case=case, change=change.name, rate=rate, statuses=statuses)
+def stored(  # noqa: PLR0913 - each is one independent choice, all by name
+    launches: Sequence[RecordedLaunch],
+    *,
+    case: str,
+    now: str,
+    before: str,
+    limits: Limits,
+    runs: int,
+    cases: int = SUITE,
+    scale: float = 1.0,
+) -> Counter[Status]:
+    """Statuses of runs against a number stored on another occasion, all ordered pairs of occasions in turn.
+
+    Arguments are those of `against`; `EACH` launches a side are drawn without replacement.
+    """
+    groups = by_occasion(launches, case, {now, before})
+    enough = {name: group for name, group in groups.items() if len(group) >= EACH}
+    pairs = [(then, later) for then in enough for later in enough if then != later]
+    if not pairs:
+        too_few(case, groups, f"two occasions of {EACH} or more")
+    then_side = {name: [as_launch(one, case, before) for one in group] for name, group in enough.items()}
+    now_side = {name: [as_launch(one, case, now, scale) for one in group] for name, group in enough.items()}
+    chooser = random.Random(f"stored 0 {case} {before} {now} {scale}")  # noqa: S311 - repeatable, no secret
+    found: Counter[Status] = Counter()
+    for run in range(runs):
+        then, later = pairs[run % len(pairs)]
+        baseline = _recording(case, chooser.sample(then_side[then], EACH))
+        current = _recording(case, chooser.sample(now_side[later], EACH))
+        found[judge(baseline, current, limits, suite=cases)[0].status] += 1
+    return found
+
+
+def _recording(case: str, launches: Sequence[Launch]) -> Recording:
+    return Recording(samples={case: Samples(case=case, launches=tuple(launches))}, environment={}, settings={})
+
+
+def disjoint_against(launches: Sequence[RecordedLaunch], *, case: str) -> int:
+    """How many runs of `against` these launches allow without using one twice."""
+    sizes = [len(group) for group in by_occasion(launches, case).values()]
+    return sum(size // ALL_LAUNCHES for size in sizes) or sum(sizes) // ALL_LAUNCHES
+
+
+def disjoint_stored(launches: Sequence[RecordedLaunch], *, case: str, each: int = EACH) -> int:
+    """How many runs of `stored` these launches allow without using one twice."""
+    sides = [len(group) // each for group in by_occasion(launches, case).values()]
+    return min(sum(sides) // 2, sum(sides) - max(sides, default=0))
 
 
 def _theirs(launches: Sequence[RecordedLaunch], case: str, change: Change, *, rule: Rule, runs: int) -> Iterator[Row]:
-    groups: dict[str, list[RecordedLaunch]] = {}
-    for launch in launches:
-        if case in launch.samples:
-            groups.setdefault(launch.occasion, []).append(launch)
+    groups = by_occasion(launches, case)
     for setting in (SAME, OTHER):
         draws = [
             (groups[then], groups[now], sizes)
@@ -196,7 +240,7 @@ def read_all(paths: Sequence[str]) -> tuple[RecordedLaunch, ...]:
     """
     found: dict[int, RecordedLaunch] = {}
     for number, path in enumerate(paths, 1):
-        for launch in read_launches_file(path):
+        for launch in read_recorded(path).launches:
             occasion = f"{number}: {launch.occasion}" if len(paths) > 1 else launch.occasion
             key = hash(tuple(arm for arms in launch.samples.values() for arm in arms.values()))
             if key in found:
@@ -208,40 +252,26 @@ def read_all(paths: Sequence[str]) -> tuple[RecordedLaunch, ...]:
     return tuple(found.values())
 
 
-def _parser() -> Parser:
-    parser = Parser(
-        prog="python -m perfgate side-by-side",
-        description="Run other gates' rules and this one over recorded launches; write a table, JSON and a plot.",
-        epilog="Exit code: 0 written, 2 could not.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("files", metavar="FILE", nargs="+", help="recorded launches of one code (JSON, may be gzipped)")
-    parser.add_argument("--output", metavar="FOLDER", default=".", help="where side-by-side.json, .md and .svg go")
-    parser.add_argument("--runs", metavar="N", type=int, default=1000, help="runs drawn of each rule, case and change")
-    parser.add_argument("--cases", metavar="N", type=int, default=SUITE, help="cases this gate judges together")
-    return parser
-
-
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code 0 or 2."""
-    try:
-        options = _parser().parse_args(argv)
-        for name in ("runs", "cases"):
-            if getattr(options, name) < len(_TWINS):
-                raise GateError("bad-usage", f"--{name} is {getattr(options, name)}; expected {len(_TWINS)} or more.")
-        launches = read_all(options.files)
-        rows = compare(launches, limits=read_limits(Path.cwd()), cases=options.cases, runs=options.runs)
-        folder = Path(options.output)
-        text = report.markdown(rows, launches)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "side-by-side.json").write_text(report.as_json(rows), encoding="utf-8")
-            (folder / "side-by-side.md").write_text(text, encoding="utf-8")
-            report.draw(rows, folder / "side-by-side.svg")
-        except OSError as error:
-            raise GateError("unwritable", f"{folder} cannot be written ({error}); name another folder.") from None
-    except GateError as error:
-        print(f"INVALID {error.reason}: {error.text}", file=sys.stderr)
-        return _COULD_NOT
+    made = shared.parser(
+        "gates",
+        "Run other gates' rules and this one over recorded launches; write side-by-side.md, .json and .svg.",
+        output="tests/data",
+    )
+    made.add_argument("files", metavar="FILE", nargs="*", help=f"recorded launches of one code ({RECORDED})")
+    made.add_argument("--runs", metavar="N", type=int, default=1000, help="runs drawn of each rule, case and change")
+    made.add_argument("--cases", metavar="N", type=int, default=SUITE, help="cases this gate judges together")
+    return command_line.run(made, argv, _work)
+
+
+def _work(options: argparse.Namespace) -> int:
+    command_line.at_least(options, runs=len(_TWINS), cases=len(_TWINS))
+    output = shared.folder(options)
+    launches = read_all(options.files or [RECORDED])
+    rows = compare(launches, limits=read_limits(Path.cwd()), cases=options.cases, runs=options.runs)
+    text = report.markdown(rows, launches)
+    shared.keep(output, {"side-by-side.json": report.as_json(rows), "side-by-side.md": text})
+    report.draw(rows, output / "side-by-side.svg")
     print(text)
     return 0
