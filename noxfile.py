@@ -66,7 +66,6 @@ def perfgate(session: nox.Session, *arguments: str, module: str = "perfgate") ->
 def perf(session: nox.Session) -> None:
     """The gate: is the kernel right, does it build, is it as fast as its baseline."""
     install(session, "gate")
-    install(session, "plots")
     perfgate(session, "run", *session.posargs)
 
 
@@ -100,45 +99,17 @@ def tune(session: nox.Session) -> None:
 
 
 @nox.session
-def table(session: nox.Session) -> None:
-    """This kernel beside the starting one, the vendor's, torch.compile's and the card's limit, in the same launches."""
-    install(session, "gate")
-    perfgate(session, *session.posargs, module="studies.table.__main__")
-
-
-@nox.session
-def accuracy(session: nox.Session) -> None:
-    """The errors of every precision against float64, and what full accuracy costs where stores are the limit."""
-    install(session, "gate")
-    perfgate(session, *session.posargs, module="studies.accuracy.__main__")
-
-
-@nox.session(name="host-cost")
-def host_cost(session: nox.Session) -> None:
-    """What a call costs the host, beside torch.matmul and Triton's own launch."""
-    install(session, "gate")
-    perfgate(session, *session.posargs, module="studies.host_cost.__main__")
-
-
-@nox.session(name="model-study")
-def model_study(session: nox.Session) -> None:
-    """Hold the model of a kernel's time to measured times of drawn tiles; ``-- --from FILE`` judges kept ones."""
+def study(session: nox.Session) -> None:
+    """One study of those that the docs quote: ``nox -s study -- table|accuracy|host-cost|cost-model|gates``."""
     install(session, "gate")
     install(session, "plots")
-    perfgate(session, *session.posargs, module="perf_tests.model_study")
-
-
-@nox.session(name="side-by-side")
-def side_by_side(session: nox.Session) -> None:
-    """The rules of other gates and this one's on the recorded launches; needs no card."""
-    install(session, "plots")
-    recorded = ("tests/data/h100-launches.json.gz", "--output", "tests/data")
-    perfgate(session, "side-by-side", *(session.posargs or recorded))
+    perfgate(session, *session.posargs, module="studies")
 
 
 @nox.session
 def history(session: nox.Session) -> None:
     """Every case over the commits that changed its baselines: times, drift, machine code; needs no card."""
+    install(session, "store")
     perfgate(session, "history", *session.posargs)
 
 
@@ -156,18 +127,23 @@ def doctor(session: nox.Session) -> None:
     perfgate(session, "doctor", *session.posargs)
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def github(session: nox.Session) -> None:
-    """What the workflows call; needs Python alone (see ``python -m perfgate.github``)."""
+    """What the workflows call (see ``python -m perfgate.github``)."""
+    install(session, "store")
     perfgate(session, *session.posargs, module="perfgate.github")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Test the gate itself; needs no card, and no browser: what needs one is ``nox -s page``."""
-    install(session, "tests")
+    """Test the gate itself: first what needs no torch, then the rest; needs no GPU and no browser (``nox -s page``)."""
     # Off: pytest-benchmark, which warns under xdist; nothing here is timed.
-    session.run("python", "-m", "pytest", "-n", "2", "-p", "no:benchmark", "-m", "not browser", *session.posargs)
+    pytest = ("python", "-m", "pytest", "-n", "2", "-p", "no:benchmark")
+    codes = [0, 5] if session.posargs else [0]  # 5: what was chosen is all in the other half
+    install(session, "tests")
+    session.run(*pytest, "-m", "not browser and not torch", *session.posargs, success_codes=codes)
+    install(session, "gate")
+    session.run(*pytest, "-m", "torch", *session.posargs, success_codes=codes)
 
 
 @nox.session
@@ -175,7 +151,7 @@ def page(session: nox.Session) -> None:
     """Test the page of a run in a real browser, which has to be there: Chromium or Chrome, never downloaded."""
     install(session, "browser")
     # By name and without conftest.py, as the other tests want torch.
-    files = map(str, sorted(Path("tests").glob("test_page_browser*.py")))
+    files = map(str, sorted(Path("tests/report").glob("test_page_browser*.py")))
     session.run("python", "-m", "pytest", "--noconftest", "-p", "no:benchmark", *files, *session.posargs)
 
 
@@ -193,6 +169,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("lint-imports", "--no-cache")
     # Offline: what zizmor could ask GitHub changes from day to day, and a finding that nobody made is no regression.
     session.run("zizmor", "--offline", "--pedantic", "--no-progress", ".github")
     session.run("actionlint", "-shellcheck", "shellcheck", "-pyflakes", "")

@@ -6,12 +6,10 @@ Seconds, bytes, FLOP: SI inside, formatting only in the report.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads the annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypedDict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any
 
 BASELINE_COMMIT = "baseline-commit"
 """The kind of other side that is the kernel as it was when the baseline was recorded."""
@@ -188,47 +186,3 @@ def exit_code(verdicts: tuple[Verdict, ...] | list[Verdict]) -> int:
     if not verdicts:
         return 2
     return min((v.exit_code for v in verdicts if v.exit_code), default=0)
-
-
-class MainLoop(TypedDict, total=False):
-    """One trip of the loop that does a kernel's work, as JSON has it; no key is there where there is no such loop."""
-
-    instructions: Mapping[str, int]
-    """Static counts by class."""
-    total: int
-    """Their sum."""
-    tensor_flops: int
-    """FLOP that one warp does on the tensor cores, by the shapes of its instructions."""
-    tensor_unit: str
-    """What does them: ``mma`` or ``wgmma`` (a warp's own or a warp group's instruction) and the bits of an operand; else empty."""
-    shared_bytes: int
-    """Bytes that one warp moves to and from shared memory, operands that ``wgmma`` reads there included."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class KernelFacts:
-    """Facts of one kernel as one launch compiles it for one target: its machine code, and how many programs run it."""
-
-    name: str
-    config: Mapping[str, Any]
-    """Constexprs of the launch (tile sizes and switches), ``num_warps`` and ``num_stages``."""
-    code_hash: str
-    """SHA-256 of the instructions, without addresses, paths or line information."""
-    normal_hash: str
-    """The same, without the numbers of registers and predicates: equal where only their names differ."""
-    registers: int
-    stack_bytes: int
-    spill_instructions: int
-    """Loads from and stores to local memory in the machine code."""
-    shared_bytes: int
-    blocks_per_sm: int
-    limited_by: str
-    occupancy_percent: float
-    instructions: Mapping[str, int]
-    """Static instruction counts by class."""
-    main_loop: MainLoop
-    """The innermost loop with the most tensor-core work, or where there is none the most instructions."""
-    grid: int
-    """Programs that the launch runs, over all axes."""
-    arguments: Mapping[str, int]
-    """The launch's integer arguments by name (sizes, strides), without truth values and constexprs."""

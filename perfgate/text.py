@@ -1,15 +1,20 @@
-"""How numbers are put into words: seconds, percent, intervals. Pure; the one place where units are chosen."""
+"""How numbers and names are put into words and tables: units, escaping, columns. Pure; the one place where units are chosen."""
 
 from __future__ import annotations
 
+import html
+import re
 import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perfgate.compare.decision import Decision
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+NONE = "-"
+"""In place of what is not known."""
 UPDATE = 'nox -s update-baselines -- --reason "why"'
 _MILLI, _SECOND = 1e-3, 1.0
+_ALIGN = {"l": ":--", "r": "--:"}
 
 
 def duration(seconds: float) -> str:
@@ -50,16 +55,90 @@ def change(ratio: float, other: str) -> str:
     return f"{points:.2f} % {'slower' if ratio > 1 else 'faster'} than {other}"
 
 
-def held_to(decision: Decision) -> str:
-    """The interval and the limit of a decision, in brackets."""
-    estimate = decision.estimate
-    why = {"": "", "clock": ", as fine as its clock allows", "noise": ", as fine as its noise allows"}[decision.widened]
-    return (
-        f"({decision.confidence * 100:.5g} % interval {percent(estimate.low)} to {percent(estimate.high)}, "
-        f"limit {allowed(decision.limit)}{why})"
-    )
-
-
 def measure_again(case: str) -> str:
     """The command that measures one case."""
     return f"nox -s perf -- --case {shlex.quote(case)}"
+
+
+def plain(text: str) -> str:
+    """Text with control characters shown as ``?``: a line stays one line."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+_MARKS = re.compile(r"@|#|gh(?=-)|:(?=//)|www(?=\.)", re.IGNORECASE)
+"""After these, GitHub makes a mention, a reference or a link of what follows."""
+
+
+_BREAK = "\u200b"
+"""A space of no width, which parts what GitHub would otherwise make a mention, a reference or a link of."""
+
+
+def escaped(text: str) -> str:
+    """Text that GitHub's Markdown shows as it is: no markup, HTML, mathematics, mention, reference or link.
+
+    References and links are made of what has been rendered already, where a backslash is gone; so they are parted.
+    """
+    safe = html.escape(plain(text), quote=False)
+    for character in "\\`*_[]|~":
+        safe = safe.replace(character, f"\\{character}")
+    safe = _MARKS.sub(lambda found: f"{found[0]}{_BREAK}", safe)
+    return safe.replace("$", "<span>$</span>")
+
+
+MOST_SHOWN = 200
+"""Characters of a foreign text that a sentence quotes."""
+
+
+def cut(text: str, most: int = MOST_SHOWN) -> str:
+    """A foreign text as a sentence quotes it: one printable line, no longer than ``most``."""
+    shown = plain(text)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def number(value: float | None, form: str) -> str:
+    """A number in its format; a dash where it is not known."""
+    return NONE if value is None else format(value, form)
+
+
+def arrow(before: object, after: object) -> str:
+    """`118 → 132`, or `118` where it did not move."""
+    return str(after) if str(before) == str(after) else f"{before} → {after}"
+
+
+def aligned(
+    widths: Mapping[str, int],
+    rows: Iterable[Sequence[str]],
+    *,
+    words: Collection[str],
+    paint: Callable[[str, str], str] = lambda _, cell: cell,
+) -> list[str]:
+    """A table of plain text, its head first.
+
+    Args:
+        widths: Characters of each column, by its name.
+        rows: Cells in the order of the columns.
+        words: Columns that hold words: these are flush left, and cut where they are too long. Numbers never are.
+        paint: What becomes of a column's cell when it has its width, such as a colour.
+    """
+
+    def line(row: Iterable[str]) -> str:
+        cells = (
+            paint(name, f"{cut(cell, width):<{width}}" if name in words else f"{plain(cell):>{width}}")
+            for (name, width), cell in zip(widths.items(), row, strict=True)
+        )
+        return " ".join(cells).rstrip()
+
+    return [line(row) for row in (tuple(widths), *rows)]
+
+
+def pipes(head: Iterable[str], rows: Iterable[Iterable[str]], *, align: str = "") -> list[str]:
+    """A table of Markdown, its head first.
+
+    Args:
+        head: Of the columns.
+        rows: Their cells, which have to be safe already (see `escaped`).
+        align: A letter a column, ``l`` or ``r``; none leaves it to the reader.
+    """
+    names = list(head)
+    marks = [_ALIGN[letter] for letter in align] or ["---"] * len(names)
+    return [f"| {' | '.join(row)} |" for row in (names, marks, *rows)]

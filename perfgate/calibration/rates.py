@@ -1,12 +1,10 @@
 """The gate's error rates on one card, from launches recorded for it: false alarms, and what is found of real slowdowns.
 
-Owns the form of the recording and what is counted. Draws runs by `perfgate.calibration.resampling`, judges by `perfgate.compare.judge`; pure.
+Owns what is counted. Draws runs by `perfgate.calibration.resampling`, judges by `perfgate.compare.judge`; pure.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import os
 import statistics
@@ -14,24 +12,30 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
+from perfgate.calibration import RUNS, SIZES
 from perfgate.calibration.resampling import (
     ALL_LAUNCHES,
     FIRST_LAUNCHES,
     Rate,
     RecordedLaunch,
     against,
-    read_launches_file,
+    as_launch,
+    by_occasion,
+    read_recorded,
+    run_of,
+    verdicts,
 )
 from perfgate.compare import comparability
 from perfgate.compare.estimators import shift_within_launch, typical_seconds
-from perfgate.compare.judge import judge
-from perfgate.records import SCHEMA, GateError, Launch, Recording, Samples, Status
+from perfgate.records import SCHEMA, GateError, Launch, Samples, Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from perfgate.limits import Limits
+    from perfgate.config import Limits
 
 KERNEL, AGAIN, NOTHING_ADDED = "A", "A2", "+0"
 """Arms: the kernel; the same file imported again; the slowed kernel with no work added.
@@ -39,15 +43,11 @@ KERNEL, AGAIN, NOTHING_ADDED = "A", "A2", "+0"
 A slowdown is held against the last, not against the kernel: both are one compiled program, so the work added is the
 only difference, and every size can be reached from exactly nothing.
 """
-SIZES: Mapping[str, float] = {"+0.5": 0.005, "+1": 0.01, "+2": 0.02, "+3": 0.03, "+5": 0.05}
-"""Arms with real extra work, and the slowdown that it was chosen for."""
 KNOBS_FILE = "PERFGATE_KNOBS"
 """Environment variable: file with the extra work of each size and case, so that all launches do the same work."""
 SIZES_WANTED = "PERFGATE_SIZES"
 """Environment variable: names of `SIZES` with commas between them, where only some are wanted."""
 CHANGED = frozenset({Status.SLOWER, Status.FASTER})
-RUNS = 200
-"""Drawn for each case and size; the intervals rest on the launches, not on this."""
 
 
 def sizes_wanted() -> Mapping[str, float]:
@@ -109,39 +109,46 @@ def read_calibration(path: Path) -> Calibration:
     """Read a recording of ``python -m perfgate calibrate``.
 
     Raises:
-        GateError: ``unreadable``, ``malformed`` or ``other-schema``.
+        GateError: As `read_recorded`, ``malformed`` or ``other-schema``.
     """
-    launches = read_launches_file(path)
-    data = path.read_bytes()
-    document: dict[str, Any] = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-    about, schema = document.get("about"), document.get("schema")
-    if schema != SCHEMA:
-        raise GateError("other-schema", f"{path} has schema {schema!r}, expected {SCHEMA}; record it anew.")
-    suite = about.get("suite") if isinstance(about, dict) else None
-    if not isinstance(about, dict) or type(suite) is not int or suite < 1:
+    document = read_recorded(path)
+    about, launches = document.about, document.launches
+    if document.schema != SCHEMA:
+        raise GateError("other-schema", f"{path} has schema {document.schema!r}, expected {SCHEMA}; record it anew.")
+    suite = about.get("suite")
+    if type(suite) is not int or suite < 1:
         raise GateError("malformed", f"{path} has {suite!r} as about.suite, expected how many cases; record it anew.")
     left_out = [str(text) for text in about.get("failed", [])]
-    kept = []
-    for number, (launch, entry) in enumerate(zip(launches, document["launches"], strict=True), 1):
-        states = entry.get("states", {})
+    sound = []
+    for number, launch in enumerate(launches, 1):
         where = f"launch {number} of {len(launches)}"
-        bad = {case: why for case, arms in launch.samples.items() if (why := _disturbance(case, arms, states))}
+        bad = {case: why for case in launch.samples if (why := _disturbance(case, launch))}
         left_out += [f"{case}: {why.replace('launch 1 of 1', where)}." for case, why in bad.items()]
-        sound = {case: arms for case, arms in launch.samples.items() if case not in bad}
-        kept.append(RecordedLaunch(occasion=launch.occasion, samples=sound))
-    counts = Counter(case for launch in kept for case in launch.samples)
+        sound.append(_without(launch, bad))
+    counts = Counter(case for launch in sound for case in launch.samples)
     few = {case: count for case, count in counts.items() if count < ALL_LAUNCHES}
     left_out += [
         f"{case}: {count} of {len(launches)} launches could be used, expected {ALL_LAUNCHES} or more."
         for case, count in few.items()
     ]
-    kept = [
-        RecordedLaunch(occasion=one.occasion, samples={c: arms for c, arms in one.samples.items() if c not in few})
-        for one in kept
+    # Sizes that no amount of extra work gave: the first launch searched, and the others took what it found.
+    left_out += [
+        f"{case}: no extra work was found that slows it by {size} %, the nearest gave {knob['slowdown'] * 100:+.2f} %."
+        for case, state in launches[0].states.items()
+        for size, knob in state.get("knobs", {}).items()
+        if not knob["reached"]
     ]
-    left_out += _not_reached(document["launches"])
-    text = {key: str(value) for key, value in about.items() if isinstance(value, str | int)}
-    return Calibration(launches=tuple(kept), suite=suite, about=text, left_out=tuple(left_out))
+    return Calibration(
+        launches=tuple(_without(launch, few) for launch in sound),
+        suite=suite,
+        about={key: str(value) for key, value in about.items() if isinstance(value, str | int)},
+        left_out=tuple(left_out),
+    )
+
+
+def _without(launch: RecordedLaunch, cases: Collection[str]) -> RecordedLaunch:
+    kept = {case: arms for case, arms in launch.samples.items() if case not in cases}
+    return structs.replace(launch, samples=kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,13 +202,15 @@ def _case_rates(case: str, calibration: Calibration, limits: Limits, *, runs: in
     launches = [launch for launch in calibration.launches if case in launch.samples]
 
     def compared(now: str, before: str) -> Compared:
-        return Compared(
-            ratio=_ratio(launches, case, now, before),
-            drawn=against(
-                launches, case=case, now=now, before=before, limits=limits, runs=runs, cases=calibration.suite
-            ),
-            live=live(launches, case=case, now=now, before=before, limits=limits, suite=calibration.suite),
-        )
+        arms: dict[str, Any] = {
+            "case": case,
+            "now": now,
+            "before": before,
+            "limits": limits,
+            "cases": calibration.suite,
+        }
+        drawn, one_by_one = against(launches, runs=runs, **arms), live(launches, **arms)
+        return Compared(ratio=_ratio(launches, case, now, before), drawn=drawn, live=one_by_one)
 
     recorded = [size for size in SIZES if all(size in launch.samples[case] for launch in launches)]
     return CaseRates(
@@ -214,54 +223,33 @@ def _case_rates(case: str, calibration: Calibration, limits: Limits, *, runs: in
 
 
 def live(  # noqa: PLR0913 - each is one independent choice, all by name
-    launches: Sequence[RecordedLaunch], *, case: str, now: str, before: str, limits: Limits, suite: int
+    launches: Sequence[RecordedLaunch], *, case: str, now: str, before: str, limits: Limits, cases: int
 ) -> Counter[Status]:
     """Statuses of runs made one after another as a user would: 4 launches, 4 more where undecided, none used twice.
 
     A last run that is undecided and has no launches left counts as UNSURE.
     """
     found: Counter[Status] = Counter()
-    for left in _by_occasion(launches):
+    for group in by_occasion(launches).values():
+        left = [as_launch(one, case, now, before=before) for one in group]
         while len(left) >= FIRST_LAUNCHES:
-            for count in (FIRST_LAUNCHES, min(ALL_LAUNCHES, len(left))):
-                samples = {case: _samples(left[:count], case, now=now, before=before)}
-                recording = Recording(samples=samples, environment={}, settings={})
-                status = judge(None, recording, limits, suite=suite)[0].status
-                if status is not Status.UNSURE:
-                    break
+            status, used = run_of(left[:ALL_LAUNCHES], case=case, limits=limits, cases=cases)
             found[status] += 1
-            del left[:count]
+            del left[:used]
     return found
 
 
 def whole_runs(calibration: Calibration, limits: Limits, *, now: str, before: str, called: Collection[Status]) -> Rate:
     """Runs of all cases together, 4 launches each and none used twice: how many call anything, the suite as a whole included."""
     flagged = runs = 0
-    for launches in _by_occasion(calibration.launches):
+    for launches in by_occasion(calibration.launches).values():
         for first in range(0, len(launches) - FIRST_LAUNCHES + 1, FIRST_LAUNCHES):
             group = launches[first : first + FIRST_LAUNCHES]
             shared = [c for c in group[0].samples if all({now, before} <= set(one.samples.get(c, ())) for one in group)]
-            samples = {case: _samples(group, case, now=now, before=before) for case in shared}
-            recording = Recording(samples=samples, environment={}, settings={})
-            verdicts = judge(None, recording, limits, suite=calibration.suite)
+            made = {case: [as_launch(one, case, now, before=before) for one in group] for case in shared}
             runs += 1
-            flagged += any(verdict.status in called for verdict in verdicts)
+            flagged += any(one.status in called for one in verdicts(made, limits=limits, cases=calibration.suite))
     return Rate(flagged=flagged, runs=runs, independent=runs)
-
-
-def _by_occasion(launches: Sequence[RecordedLaunch]) -> list[list[RecordedLaunch]]:
-    groups: dict[str, list[RecordedLaunch]] = {}
-    for launch in launches:
-        groups.setdefault(launch.occasion, []).append(launch)
-    return list(groups.values())
-
-
-def _samples(launches: Sequence[RecordedLaunch], case: str, *, now: str, before: str) -> Samples:
-    """Two arms of a case as the gate records both sides of a comparison."""
-    sides = [{"kernel": launch.samples[case][now], "other": launch.samples[case][before]} for launch in launches]
-    return Samples(
-        case=case, launches=tuple(Launch(arms=arms) for arms in sides), other={"kind": "ref", "name": before}
-    )
 
 
 def _ratio(launches: Sequence[RecordedLaunch], case: str, now: str, before: str) -> float:
@@ -269,19 +257,8 @@ def _ratio(launches: Sequence[RecordedLaunch], case: str, now: str, before: str)
     return math.exp(statistics.median(shift_within_launch(one[now], one[before]).shift for one in arms))
 
 
-def _disturbance(case: str, arms: Mapping[str, tuple[float, ...]], states: Mapping[str, Any]) -> str:
+def _disturbance(case: str, launch: RecordedLaunch) -> str:
     """Why the times of a case mean nothing in this launch; empty where they do."""
-    launch = Launch(arms=arms, state=states.get(case, {}))
-    found = comparability.disturbance(Samples(case=case, launches=(launch,)))
+    seen = Launch(arms=launch.samples[case], state=launch.states.get(case, {}))
+    found = comparability.disturbance(Samples(case=case, launches=(seen,)))
     return found[1] if found else ""
-
-
-def _not_reached(launches: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Sizes that no amount of extra work gave; the first launch searched, and the others took what it found."""
-    states: Mapping[str, Any] = launches[0].get("states", {})
-    return [
-        f"{case}: no extra work was found that slows it by {size} %, the nearest gave {knob['slowdown'] * 100:+.2f} %."
-        for case, state in states.items()
-        for size, knob in state.get("knobs", {}).items()
-        if not knob["reached"]
-    ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from perfgate.calibration.rates import AGAIN, CHANGED, SIZES, CaseRates, Compared, Rates, rate_of
+from perfgate.calibration import SIZES
+from perfgate.calibration.rates import AGAIN, CHANGED, CaseRates, Compared, Rates, rate_of
 from perfgate.records import GateError, Status
-from perfgate.text import duration, percent
+from perfgate.text import duration, percent, pipes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
     from perfgate.calibration.rates import Calibration
     from perfgate.calibration.resampling import Rate
-    from perfgate.limits import Limits
+    from perfgate.config import Limits
 
 _FACTS = ("gpu", "uuid", "driver", "cuda", "torch", "triton", "code_path", "recorded_at", "commit", "command")
 
-TOTALS_HEAD = ("change", "measured", "called changed", "UNSURE", "called SAME", "sharing no launch", "whole runs")
+_TOTALS_HEAD = ("change", "measured", "called changed", "UNSURE", "called SAME", "sharing no launch", "whole runs")
 _TEXT = """\
 The rates of `nox -s perf` on the card named below, and of no other, with both sides in the same launches: limit
 {limit}, {suite} cases judged together, 4 launches and 8 where those are undecided. They come from {launches} recorded
@@ -49,29 +50,27 @@ def markdown(calibration: Calibration, found: Rates, limits: Limits, *, plot: st
     """
     about, limit = calibration.about, f"{limits.against_tolerance * 100:g} %"
     sizes = [size for size in SIZES if size in about.get("sizes", ",".join(SIZES)).split(",")]
+    rows = [_row(one, sizes) for one in found.cases]
     runs = max((one.same.drawn.total() for one in found.cases), default=0)
     paragraphs = [
         "# How often the gate is right",
         _TEXT.format(launches=len(calibration.launches), limit=limit, suite=calibration.suite, runs=runs),
         *([f"![Detection by size]({plot})"] if plot else []),
         "## All cases",
-        _table(TOTALS_HEAD, totals(found)),
+        "\n".join(pipes(_TOTALS_HEAD, _totals(found))),
         _TOTALS,
         "## Each case",
         _EACH,
-        _table(
-            ("case", "time", "false alarms", *(f"{size} %" for size in sizes), "knob"),
-            [_row(one, sizes) for one in found.cases],
-        ),
+        "\n".join(pipes(("case", "time", "false alarms", *(f"{size} %" for size in sizes), "knob"), rows)),
         *(["## Left out", "\n".join(f"- {text}" for text in calibration.left_out)] if calibration.left_out else []),
         "## Recorded",
-        _table(("", ""), [(key, about[key]) for key in _FACTS if about.get(key)]),
+        "\n".join(pipes(("", ""), [(key, about[key]) for key in _FACTS if about.get(key)])),
     ]
     return "\n\n".join(paragraphs) + "\n"
 
 
-def totals(found: Rates) -> list[tuple[str, ...]]:
-    """A row of words for each size of change, all cases together, with the columns of `TOTALS_HEAD`."""
+def _totals(found: Rates) -> list[tuple[str, ...]]:
+    """A row of words for each size of change, all cases together, with the columns of `_TOTALS_HEAD`."""
     same = _total("none (false alarms)", [one.same for one in found.cases], CHANGED, found.whole[AGAIN])
     groups = {size: [one.slower[size] for one in found.cases if size in one.slower] for size in SIZES}
     sized = [_total(f"{size} %", group, {Status.SLOWER}, found.whole[size]) for size, group in groups.items() if group]
@@ -93,25 +92,19 @@ def _total(name: str, group: Sequence[Compared], called: Collection[Status], who
 
 
 def _row(one: CaseRates, sizes: Sequence[str]) -> tuple[str, ...]:
-    alarms = f"{_share(one.same.rate(*CHANGED))}{_unsure(one.same)}"
-    return (
-        one.case,
-        duration(one.seconds),
-        alarms,
-        *(_cell(one.slower.get(size)) for size in sizes),
-        percent(one.knob),
-    )
+    found = [
+        f"{percent(slower.ratio)}: {_called(slower, Status.SLOWER)}"
+        if (slower := one.slower.get(size))
+        else "not reached"
+        for size in sizes
+    ]
+    return one.case, duration(one.seconds), _called(one.same, *CHANGED), *found, percent(one.knob)
 
 
-def _cell(compared: Compared | None) -> str:
-    if compared is None:
-        return "not reached"
-    return f"{percent(compared.ratio)}: {_share(compared.rate(Status.SLOWER))}{_unsure(compared)}"
-
-
-def _unsure(compared: Compared) -> str:
+def _called(compared: Compared, *statuses: Status) -> str:
+    """The share of runs that said one of these, and after ``?`` that of those that were unsure."""
     unsure = compared.rate(Status.UNSURE)
-    return f" ?{_percent(unsure.share)}" if unsure.flagged else ""
+    return f"{_share(compared.rate(*statuses))}{f' ?{_percent(unsure.share)}' if unsure.flagged else ''}"
 
 
 def _share(rate: Rate) -> str:
@@ -125,11 +118,6 @@ def _percent(share: float) -> str:
     return (
         f"{share * 100:.2g}" if text == "0" and share else f"{share * 100:.4g}" if text == "100" and share < 1 else text
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def draw(found: Sequence[CaseRates], limits: Limits, path: Path, *, title: str) -> None:
@@ -166,32 +154,19 @@ def draw(found: Sequence[CaseRates], limits: Limits, path: Path, *, title: str) 
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
 
 
-def case_curves(found: Sequence[CaseRates]) -> list[list[tuple[float, float]]]:
-    """Of each case: measured slowdown in percent, and percent of runs that called it SLOWER, by rising slowdown."""
-    steps = [sorted((c.ratio, c.rate(Status.SLOWER).share) for c in (one.same, *one.slower.values())) for one in found]
-    return [[((ratio - 1) * 100, share * 100) for ratio, share in one] for one in steps]
-
-
-def whole_curve(found: Sequence[CaseRates]) -> list[tuple[float, float, float, float]]:
-    """Of all cases together, by size: median slowdown, share called SLOWER, and the share's 95 % interval; in percent."""
-    groups = [[one.same for one in found]]
-    groups += [[one.slower[size] for one in found if size in one.slower] for size in SIZES]
-    points = []
-    for group in filter(None, groups):
-        rate = rate_of(group, Status.SLOWER)
-        low, high = rate.interval()
-        points.append(
-            ((statistics.median(one.ratio for one in group) - 1) * 100, rate.share * 100, low * 100, high * 100)
-        )
-    return points
-
-
 def _draw_lines(axes: Any, found: Sequence[CaseRates]) -> None:  # noqa: ANN401 - matplotlib is imported only to draw
-    for number, curve in enumerate(case_curves(found)):
-        x, y = zip(*curve, strict=True)
-        axes.plot(x, y, color="tab:blue", alpha=0.25, lw=1, marker=".", ms=4, label="" if number else "one case")
-    x, y, low, high = zip(*whole_curve(found), strict=True)
-    off = [[abs(end - at) for end, at in zip(ends, y, strict=True)] for ends in (low, high)]
+    """Measured slowdown in percent, and percent of runs that called it SLOWER: of each case, and of all by size."""
+    for number, one in enumerate(found):
+        steps = sorted((c.ratio, c.rate(Status.SLOWER).share) for c in (one.same, *one.slower.values()))
+        curve = zip(*(((ratio - 1) * 100, share * 100) for ratio, share in steps), strict=True)
+        axes.plot(*curve, color="tab:blue", alpha=0.25, lw=1, marker=".", ms=4, label="" if number else "one case")
+    groups = [[one.same for one in found], *([one.slower[s] for one in found if s in one.slower] for s in SIZES)]
+    groups = [group for group in groups if group]
+    rates = [rate_of(group, Status.SLOWER) for group in groups]
+    x = [(statistics.median(one.ratio for one in group) - 1) * 100 for group in groups]
+    y = [rate.share * 100 for rate in rates]
+    ends = zip(*(rate.interval() for rate in rates), strict=True)
+    off = [[abs(end * 100 - at) for end, at in zip(side, y, strict=True)] for side in ends]
     label = "all cases, with 95 % interval"
     axes.errorbar(
         x, y, yerr=off, color="black", lw=2.5, marker="o", ms=6, capsize=4, elinewidth=1.5, label=label, zorder=3

@@ -1,7 +1,7 @@
 """``python -m perfgate compiled``: the compiled-code gate alone; needs no card and no driver.
 
-Owns the command line of that command: which cases, held against what, in which format. What it prints goes to standard
-output, in Markdown and JSON nothing else does; a usage error is one line on standard error.
+Owns the command line of that command: which cases, compared with what, in which format. What it prints goes to standard
+output, as JSON nothing else does; a usage error is one line on standard error.
 """
 
 from __future__ import annotations
@@ -14,15 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate import settings
-from perfgate.cli.common import Parser
-from perfgate.codegen import sides as compiled_sides
-from perfgate.codegen.listing import listing
-from perfgate.codegen.sides import Job
-from perfgate.measurement.session import broken
+from perfgate import command_line
 from perfgate.records import GateError, exit_code
-from perfgate.report import console, markdown
-from perfgate.report import text as report_text
 
 if TYPE_CHECKING:
     import argparse
@@ -31,20 +24,18 @@ if TYPE_CHECKING:
     from perfgate.codegen.sides import Sides
     from perfgate.records import Case, Verdict
 
-_COULD_NOT = 2
 _TITLE = "compiled"
 _WIDTH = 80
 
 
-def _parser() -> Parser:
-    parser = Parser(
-        prog="python -m perfgate compiled",
-        description="Compile every case for the target and hold its machine code against the stored facts, another kernel, "
+def _parser() -> command_line.Parser:
+    parser = command_line.parser(
+        "compiled",
+        "Compile every case for the target and hold its machine code against the stored facts, another kernel, "
         "or what another Triton makes of the same kernel. No card is needed.",
         epilog="Exit code: 0 pass, 1 worse code or code that does not build, 2 could not compare.",
-        allow_abbrev=False,
     )
-    parser.add_argument("--case", action="append", default=[], metavar="ID", help="only this case (may be repeated)")
+    command_line.case_option(parser)
     parser.add_argument("-m", choices=("quick",), dest="marker", help="only the quick cases")
     parser.add_argument("--base", metavar="REF", help="judge by the baseline of this git ref, not by that of the tree")
     parser.add_argument("--against", metavar="REF_OR_FILE", help="compile that kernel too, and compare with it")
@@ -55,7 +46,7 @@ def _parser() -> Parser:
         "with the newer",
     )
     parser.add_argument("--no-cache", action="store_true", help="compile everything anew, and keep nothing")
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
     return parser
 
 
@@ -69,24 +60,29 @@ def main(argv: list[str]) -> int:
                 "bad-usage", f"{' and '.join(named)} were given, expected one: each names the other side; see --help."
             )
     except GateError as error:
-        print(f"INVALID {error.reason}: {error.text}", file=sys.stderr)
-        return _COULD_NOT
+        return command_line.refused(error)
     try:
         verdicts = _run(options)
     except GateError as error:
+        from perfgate.measurement.session import broken
+
         verdicts = (broken(error),)
         _print(options, verdicts, known=0)
     return exit_code(verdicts)
 
 
 def _run(options: argparse.Namespace) -> tuple[Verdict, ...]:
+    from perfgate.codegen import sides as compiled_sides
+    from perfgate.config import read_settings
+    from perfgate.project import load_suite
+
     began_s = time.monotonic()
-    project = settings.load(Path.cwd())
-    known = settings.load_suite(project).CASES
+    project = read_settings(Path.cwd())
+    known = load_suite(project).CASES
     chosen = _chosen(known, options)
-    # In Markdown and JSON the report alone is on standard output.
+    # As JSON the report alone is on standard output.
     say = partial(print, file=sys.stdout if options.format == "text" else sys.stderr, flush=True)
-    job = Job(
+    job = compiled_sides.Job(
         settings=project,
         cases=chosen,
         cached=not options.no_cache,
@@ -125,22 +121,19 @@ def _chosen(known: Sequence[Case], options: argparse.Namespace) -> tuple[str, ..
 
 def _print(options: argparse.Namespace, verdicts: Sequence[Verdict], *, known: int, sides: Sides | None = None) -> None:
     """What moved, and the report."""
+    from perfgate import console
+    from perfgate.codegen.diff import listing
+    from perfgate.report.text import format_text
+    from perfgate.report.verdicts import format_json
+    from perfgate.text import plain
+
     if options.format == "json":
-        print(markdown.format_json(verdicts))
+        print(format_json(verdicts))
         return
     moved = listing(sides.before.cases, sides.after) if sides and sides.before else []
     chosen = (len(verdicts), known) if known and (options.case or options.marker) else None
-    if options.format == "markdown":
-        print(markdown.format_markdown(verdicts, partial=chosen, title=_TITLE))
-        for line in moved:
-            print(f"- {markdown.escaped(line)}")
-        return
     for line in moved:
-        print(textwrap.fill(markdown.plain(line), _WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+        print(textwrap.fill(plain(line), _WIDTH, subsequent_indent="  ", break_on_hyphens=False))
     # A case that was asked for by name gets its sentence, also where it is the same.
     look = console.look(sys.stdout, os.environ)
-    print(report_text.format_text(verdicts, partial=chosen, title=_TITLE, brief=not options.case, look=look))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    print(format_text(verdicts, partial=chosen, title=_TITLE, brief=not options.case, look=look))

@@ -1,7 +1,7 @@
 """Compiles every case's chosen configuration for the target, in parallel processes, and only what was not before.
 
 Owns which cases are compiled and which come from the cache, and that all facts are of the same files. The processes are
-`compiling`; nothing here imports torch or Triton. Judges nothing.
+`worker`; nothing here imports torch or Triton. Judges nothing.
 """
 
 from __future__ import annotations
@@ -10,21 +10,24 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from perfgate import settings, workers
-from perfgate.codegen.cache import Entry, open_cache
-from perfgate.codegen.key import COMPILER, gather, triton_package
-from perfgate.pool import CRASHED, Pool, processors
+from perfgate import workers
+from perfgate.codegen.cache import COMPILER, Answer, gather, open_cache, triton_package
+from perfgate.files import write_whole
+from perfgate.project import load_suite
 from perfgate.records import GateError
-from perfgate.store.compiled import CompiledCase, case_from_json, case_to_json
+from perfgate.store import codec
+from perfgate.store.compiled import CompiledCase, check_loops
+from perfgate.workers import CRASHED, Pool, processors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from perfgate.codegen.key import Ingredients
-    from perfgate.records import Case
+    from perfgate.codegen.cache import Entry, Ingredients
+    from perfgate.config import Settings
 
 _JOB_S = 300.0
 """After which a compiler that says nothing is taken for hung; the first job of a process imports torch as well."""
@@ -58,7 +61,7 @@ class Source:
 
 
 def build_apart(
-    project: settings.Settings,
+    project: Settings,
     output: Path,
     cases: Collection[str] = (),
     *,
@@ -80,35 +83,31 @@ def build_apart(
     """
     source = source or Source(kernel=project.root / project.kernel)
     environment = _environment(source)
+    gathered = partial(gather, project, kernel=source.kernel, environment=environment, triton=source.triton)
     cache = open_cache(project) if cached else None
-    ingredients = _gather(project, source, environment)
-    chosen = [case for case in settings.load_suite(project).CASES if not cases or case.id in cases]
+    ingredients = gathered()
+    chosen = [case for case in load_suite(project).CASES if not cases or case.id in cases]
     keys = {case.id: ingredients.key(case) for case in chosen}
     held: dict[str, Entry] = {}
     if cache:
         held = {case.id: entry for case in chosen if (entry := cache.get(keys[case.id], case.contract()))}
-    missing = [case for case in chosen if case.id not in held]
-    answers = _compile(project, missing, source=source, environment=environment, logs=output.parent / "compiling")
-    fresh = {name: _entry(name, answer) for name, answer in answers.items()}
+    missing = [name for name in keys if name not in held]
+    fresh = _compile(project, missing, source=source, environment=environment, logs=output.parent / "compiling")
     if fresh:
-        _same_all_along(ingredients, _gather(project, source, environment))
-        _known_triton(answers, source)
-    if cache and all(ingredients.paths.issuperset(map(Path, answer["loaded"])) for answer in answers.values()):
-        for name, entry in fresh.items():
-            cache.put(keys[name], entry)
+        _same_all_along(ingredients, gathered())
+        _known_triton(fresh, triton_package(source.triton))
+    if cache and all(ingredients.paths.issuperset(map(Path, answer.loaded)) for answer in fresh.values()):
+        for name, answer in fresh.items():
+            cache.put(keys[name], answer)
         cache.drop_oldest()
-    entries = {case.id: (fresh | held)[case.id] for case in chosen}
+    entries: dict[str, Entry] = {name: held.get(name) or fresh[name] for name in keys}
     built = Built(
         cases={name: entry.case for name, entry in entries.items()},
         versions=next((entry.versions for entry in entries.values()), {}),
         cached=len(held),
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    document = {
-        "cases": {name: case_to_json(case) for name, case in built.cases.items()},
-        "versions": dict(built.versions),
-    }
-    output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    document = codec.encode({"cases": built.cases, "versions": built.versions})
+    write_whole(output, json.dumps(document, indent=1, sort_keys=True) + "\n")
     return built
 
 
@@ -121,66 +120,49 @@ def _environment(source: Source) -> dict[str, str]:
     return found
 
 
-def _gather(project: settings.Settings, source: Source, environment: Mapping[str, str]) -> Ingredients:
-    return gather(project, kernel=source.kernel, environment=environment, triton=source.triton)
-
-
 def _compile(
-    project: settings.Settings,
-    cases: Sequence[Case],
-    *,
-    source: Source,
-    environment: Mapping[str, str],
-    logs: Path,
-) -> dict[str, dict[str, Any]]:
+    project: Settings, cases: Sequence[str], *, source: Source, environment: Mapping[str, str], logs: Path
+) -> dict[str, Answer]:
     """Answers of the processes by case; Triton's own cache, which they share, is made for that: it renames whole files."""
     if not cases:
         return {}
-    jobs = [{"case": case.id, "kernel": str(source.kernel), "target": project.target} for case in cases]
     found = {}
     with Pool(
         [sys.executable, "-m", COMPILER],
-        workers=min(processors(), len(jobs)),
+        workers=min(processors(), len(cases)),
         cwd=project.root,
         environment=environment,
         logs=logs,
         timeout_s=_JOB_S,
     ) as pool:
+        jobs = [{"case": name, "kernel": str(source.kernel), "target": project.target} for name in cases]
         for number, answer in pool.answers(jobs):
-            name = jobs[number]["case"]
+            name = cases[number]
             if "gate_error" in answer:
                 raise GateError(*answer["gate_error"])
             if CRASHED in answer:
                 text = f"{name} could not be compiled for {project.target}, its compiler was lost: {answer[CRASHED]}."
                 raise GateError("not-compiled", text)
-            found[name] = answer
+            found[name] = codec.convert(answer, Answer, source=f"the compiler's answer of {name}")
+            check_loops(answer["case"]["kernels"], source=f"the compiler's answer of {name}")
     return found
-
-
-def _entry(name: str, answer: Mapping[str, Any]) -> Entry:
-    return Entry(
-        case=case_from_json(answer["case"], name=name, path=Path("a compiler's answer")), versions=answer["versions"]
-    )
 
 
 def _same_all_along(before: Ingredients, after: Ingredients) -> None:
     """Refuse facts of which nobody knows what they are of."""
-    if before == after:
-        return
-    pairs = ((before.kernel, after.kernel), (before.code, after.code))
-    written = [name for old, new in pairs for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    what = written[0] if written else "the installed Triton"
-    raise GateError(
-        "changed-meanwhile", f"{what} was written to while it was compiled, expected it to stay; run again."
-    )
+    if before != after:
+        written = sorted(name for name, _ in before.files.items() ^ after.files.items())
+        what = written[0] if written else "the installed Triton"
+        raise GateError(
+            "changed-meanwhile", f"{what} was written to while it was compiled, expected it to stay; run again."
+        )
 
 
-def _known_triton(answers: Mapping[str, Mapping[str, Any]], source: Source) -> None:
+def _known_triton(answers: Mapping[str, Answer], expected: Path | None) -> None:
     """The Triton that compiled has to be the one that the key was made of."""
-    expected = triton_package(source.triton)
     for answer in answers.values():
-        if expected is None or Path(answer["triton"]).resolve() != expected.resolve():
+        if expected is None or Path(answer.triton).resolve() != expected.resolve():
             raise GateError(
                 "other-triton",
-                f"Triton of {answer['triton']} compiled, expected the one of {expected}; look at PYTHONPATH.",
+                f"Triton of {answer.triton} compiled, expected the one of {expected}; look at PYTHONPATH.",
             )

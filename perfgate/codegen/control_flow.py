@@ -9,7 +9,6 @@ targets the code does not say may lead anywhere, so that what is still called a 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from perfgate.codegen import sass
@@ -23,40 +22,6 @@ _LEAVES = frozenset({"EXIT", "RET"})
 _LABEL = re.compile(r"^L(\d+)$")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """Instructions that run one after another: `start` to before `end`, as indices into the function."""
-
-    start: int
-    end: int
-    successors: tuple[int, ...]
-    """Blocks that may run next, by index; none where the function is left."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loop:
-    """A natural loop: everything that comes back to its header without leaving it."""
-
-    header: int
-    """The block by which the loop is entered, and to which it comes back."""
-    blocks: frozenset[int]
-    depth: int
-    """1 for a loop that is in no other."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flow:
-    """One function's control flow."""
-
-    blocks: tuple[Block, ...]
-    dominators: Mapping[int, frozenset[int]]
-    """Blocks on every way to a block, itself among them; a block that nothing reaches is not there."""
-    loops: tuple[Loop, ...]
-    """By header."""
-    indirect: bool
-    """It has a branch whose targets are not known: loops may be missing."""
-
-
 class _Way(NamedTuple):
     """Where control goes from an instruction that does not simply go on."""
 
@@ -66,31 +31,54 @@ class _Way(NamedTuple):
     indirect: bool = False
 
 
-def control_flow(function: Sequence[str]) -> Flow:
-    """Find the blocks and loops of one function.
+def loops(function: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """The natural loops of one function, each as the indices of its instructions: all that comes back without leaving it.
 
-    A subroutine inside it (reached by a call, left by a return) is entered from outside; a call goes on behind itself.
+    A subroutine inside it (reached by a call, left by a return) is entered from outside; a call goes on behind itself. A
+    lone branch to itself is where code ends, not a loop.
 
     Args:
         function: One entry of `sass.functions`.
     """
     ways = _ways(function)
-    called = _called(function)
-    starts = {0, *called}
-    for index, way in ways.items():
-        starts |= {*way.targets, index + 1}
+    entries = {0, *_called(function)}
+    starts = entries.union(*({*way.targets, index + 1} for index, way in ways.items()))
     bounds = sorted(start for start in starts if start < len(function))
-    block_at = {start: number for number, start in enumerate(bounds)}
-    blocks = []
-    for start, end in zip(bounds, [*bounds[1:], len(function)], strict=True):
-        way = ways.get(end - 1, _Way())
-        following = [*way.targets, *([end] if way.falls and end < len(function) else [])]
-        blocks.append(Block(start=start, end=end, successors=tuple(sorted({block_at[to] for to in following}))))
-    indirect = any(way.indirect for way in ways.values())
-    entries = sorted({block_at[start] for start in (0, *called) if start in block_at})
-    dominators = _dominators(blocks, range(len(blocks)) if indirect else entries)
-    loops = _loops(blocks, function, dominators)
-    return Flow(blocks=tuple(blocks), dominators=dominators, loops=loops, indirect=indirect)
+    blocks = {start: range(start, end) for start, end in zip(bounds, [*bounds[1:], len(function)], strict=True)}
+    after = {}
+    for start, block in blocks.items():
+        way = ways.get(block.stop - 1, _Way())
+        after[start] = {*way.targets, *([block.stop] if way.falls and block.stop in blocks else [])}
+    if any(way.indirect for way in ways.values()):
+        entries = set(blocks)
+    before: dict[int, set[int]] = {start: set() for start in _reached(after, entries)}
+    for start in before:
+        for following in after[start]:
+            before[following].add(start)
+    found = []
+    for header in sorted(before):
+        around = _reached(after, entries, without=header)  # what is not among these, every way passes the header to
+        ends = {start for start in before[header] - around if not _is_end(function, blocks[start])}
+        if ends:
+            body = {header} | _reached(before, ends, without=header)
+            found.append(tuple(index for start in sorted(body) for index in blocks[start]))
+    return tuple(found)
+
+
+def _reached(ways: Mapping[int, Iterable[int]], starts: Iterable[int], *, without: int = -1) -> set[int]:
+    """Blocks that can be come to from these, without passing one of them."""
+    found: set[int] = set()
+    waiting = [start for start in starts if start in ways]
+    while waiting:
+        start = waiting.pop()
+        if start not in found and start != without:
+            found.add(start)
+            waiting += ways[start]
+    return found
+
+
+def _is_end(function: Sequence[str], block: range) -> bool:
+    return len(block) == 1 and function[block.start] == f"BRA L{block.start}"
 
 
 def main_loop(functions: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -105,19 +93,13 @@ def main_loop(functions: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """
     found = []
     for function in functions:
-        flow = control_flow(function)
-        bodies = {loop: _instructions(loop, flow, function) for loop in flow.loops}
+        bodies = {frozenset(loop): tuple(function[index] for index in loop) for loop in loops(function)}
         flops = {loop: sass.tensor_flops(body) for loop, body in bodies.items()}
         for loop, body in bodies.items():
-            inside = [other for other in bodies if other.blocks < loop.blocks]
+            inside = [other for other in bodies if other < loop]
             if not any(flops[other] for other in inside) and (flops[loop] or not inside):
                 found.append((flops[loop], len(body), body))
     return max(found, key=lambda one: one[:2], default=(0, 0, ()))[2]
-
-
-def _instructions(loop: Loop, flow: Flow, function: Sequence[str]) -> tuple[str, ...]:
-    blocks = (flow.blocks[number] for number in sorted(loop.blocks))
-    return tuple(text for block in blocks for text in function[block.start : block.end])
 
 
 def _ways(function: Sequence[str]) -> dict[int, _Way]:
@@ -142,18 +124,17 @@ def _ways(function: Sequence[str]) -> dict[int, _Way]:
             elsewhere = behind.get(operands[0], set()) if operands else set()
             if elsewhere and index + 1 not in elsewhere:
                 found[index] = _Way(tuple(sorted(elsewhere)))
-    return {index: _within(way, len(function)) for index, way in found.items()}
+    # A label can only name an instruction that is there, but trailing padding was dropped: that way leads nowhere.
+    return {
+        index: way._replace(targets=tuple(target for target in way.targets if target < len(function)))
+        for index, way in found.items()
+    }
 
 
-def _within(way: _Way, length: int) -> _Way:
-    """A label can only name an instruction that is there, but trailing padding was dropped: that way leads nowhere."""
-    return way._replace(targets=tuple(target for target in way.targets if target < length))
-
-
-def _called(function: Sequence[str]) -> frozenset[int]:
+def _called(function: Sequence[str]) -> set[int]:
     """Where subroutines of the function begin."""
     found = (_target(operands) for base, operands in map(_parts, function) if base == "CALL")
-    return frozenset(target for target in found if target is not None)
+    return {target for target in found if target is not None and target < len(function)}
 
 
 def _parts(text: str) -> tuple[str, list[str]]:
@@ -167,66 +148,3 @@ def _target(operands: Sequence[str]) -> int | None:
     """The instruction that the last operand names."""
     label = _LABEL.match(operands[-1]) if operands else None
     return int(label[1]) if label else None
-
-
-def _dominators(blocks: Sequence[Block], entries: Iterable[int]) -> dict[int, frozenset[int]]:
-    """Blocks that every way from an entry passes, by the usual iteration to the largest fixed point."""
-    entered = frozenset(entries)
-    order, seen = [], set()
-    stack = sorted(entered, reverse=True)
-    while stack:
-        number = stack.pop()
-        if number not in seen:
-            seen.add(number)
-            order.append(number)
-            stack += reversed(blocks[number].successors)
-    before = _predecessors(blocks, seen)
-    found = {number: frozenset({number}) if number in entered else frozenset(seen) for number in seen}
-    changed = True
-    while changed:
-        changed = False
-        for number in order:
-            if number in entered:
-                continue
-            new = frozenset.intersection(*(found[one] for one in before[number])) | {number}
-            changed |= new != found[number]
-            found[number] = new
-    return found
-
-
-def _loops(
-    blocks: Sequence[Block], function: Sequence[str], dominators: Mapping[int, frozenset[int]]
-) -> tuple[Loop, ...]:
-    """Natural loops; those with the same header are one. A lone branch to itself is where code ends, not a loop."""
-    before = _predecessors(blocks, dominators)
-    bodies: dict[int, set[int]] = {}
-    for number in dominators:
-        for header in blocks[number].successors:
-            if header in dominators[number] and not _is_end(blocks[number], function):
-                bodies.setdefault(header, {header})
-                stack = [number]
-                while stack:
-                    one = stack.pop()
-                    if one not in bodies[header]:
-                        bodies[header].add(one)
-                        stack += before[one]
-    return tuple(
-        Loop(
-            header=header,
-            blocks=frozenset(body),
-            depth=sum(header in other for other in bodies.values()),
-        )
-        for header, body in sorted(bodies.items())
-    )
-
-
-def _is_end(block: Block, function: Sequence[str]) -> bool:
-    return block.end - block.start == 1 and function[block.start] == f"BRA L{block.start}"
-
-
-def _predecessors(blocks: Sequence[Block], reached: Iterable[int]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {number: [] for number in reached}
-    for number in found:
-        for following in blocks[number].successors:
-            found[following].append(number)
-    return found

@@ -1,18 +1,25 @@
-"""What differs between two builds of one kernel, in words: resources, configuration, launch, and the instruction mix.
+"""What differs between two builds of a case, in words: its kernels' resources, configuration, launch, instruction mix.
 
-Pure: from two `KernelFacts` to sentences, what weighs most first. Judges nothing. The mix is that of the main loop,
-where a kernel's time goes, and of everything elsewhere; a trip that does other work than before is scaled to it.
+Pure: from two `KernelFacts` to sentences, what weighs most first; owns also which kernels of both sides are held to be the
+same. Judges nothing. The mix is that of the main loop, where a kernel's time goes, and of everything elsewhere; a trip that
+does other work than before is scaled to it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import zip_longest
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from perfgate.text import arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from perfgate.records import KernelFacts
+    from perfgate.store.compiled import CompiledCase, KernelFacts
+
+_Kernel = TypeVar("_Kernel")
 
 SAME = "same code"
 RENAMED = "same but for the names of registers"
@@ -20,14 +27,13 @@ REORDERED = "the same counts, in another order or of other operands"
 
 _ABSENT = "–"
 _MOST_IN_LOOP, _MOST_ELSEWHERE = 4, 2
-"""Classes that the one-line form names; the form of several lines has them all."""
+"""Classes of instructions that a sentence names."""
 _WORDS: Mapping[str, tuple[str, str]] = {
     "tensor_core": ("tensor-core", "tensor-core"),
     "fp32": ("FP32", "FP32"),
     "fp16": ("FP16", "FP16"),
     "fp64": ("FP64", "FP64"),
     "special_function": ("special-function", "special-function"),
-    "integer": ("integer", "integer"),
     "logic": ("predicate or logic", "predicate or logic"),
     "move": ("move", "moves"),
     "constant_load": ("constant load", "constant loads"),
@@ -45,23 +51,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "bulk_copy": ("bulk copy", "bulk copies"),
     "local_load": ("spill load", "spill loads"),
     "local_store": ("spill store", "spill stores"),
-    "other": ("other", "other"),
 }
 """Instruction class to what one of it, and several, are called; the width of a memory access comes before."""
 _WIDE = re.compile(r"^(?P<name>\w+?)_(?P<bits>\d+)$")
-
-
-class _Moved(NamedTuple):
-    """One class of instructions that moved."""
-
-    name: str
-    before: int
-    after: float
-    """Scaled to the work of a trip before; whole where that did not change."""
-
-    @property
-    def by(self) -> float:
-        return round(self.after - self.before, 1)
 
 
 class _Mix(NamedTuple):
@@ -69,8 +61,8 @@ class _Mix(NamedTuple):
 
     title: str
     note: str
-    moved: tuple[_Moved, ...]
-    """Largest first."""
+    moved: Sequence[tuple[str, float]]
+    """Classes and by how much, the largest first; scaled to the work of a trip before."""
 
 
 def sameness(before: KernelFacts, after: KernelFacts) -> str:
@@ -89,18 +81,61 @@ def parts(before: KernelFacts, after: KernelFacts) -> tuple[str, ...]:
     """What `one_line` joins; never empty."""
     same = sameness(before, after)
     found = (*_resources(before, after), *_launch(before, after))
-    mixes = () if same else tuple(map(_said, _mixes(before, after)))
+    mixes = () if same else (_said(mix) for mix in _mixes(before, after) if mix.note or mix.moved)
     return (*([same] if same else []), *found, *mixes) or (REORDERED,)
 
 
-def lines(before: KernelFacts, after: KernelFacts) -> tuple[str, ...]:
-    """For a report: what is the same, or one line for everything that moved; instruction classes are indented."""
-    same = sameness(before, after)
-    found = [*_resources(before, after), *_launch(before, after)]
-    for mix in () if same else _mixes(before, after):
-        found.append(f"{mix.title}{mix.note}:" if mix.moved else f"{mix.title}{mix.note}")
-        found += [f"  {_named(one.name, many=True)} {arrow(one.before, f'{one.after:g}')}" for one in mix.moved]
-    return (*([same] if same else []), *found) or (REORDERED,)
+def pairs(
+    before: Sequence[_Kernel],
+    after: Sequence[_Kernel],
+    *,
+    name: Callable[[Any], str] = attrgetter("name"),
+    of_as_many: bool = False,
+) -> Iterator[tuple[_Kernel | None, _Kernel | None]]:
+    """Kernels of both sides: equal names in launch order first, then the rest in order (a kernel may be renamed).
+
+    Args:
+        before: One side.
+        after: The other.
+        name: Of a kernel.
+        of_as_many: Pair the rest only where either side has as many left; else each stands alone.
+    """
+    left = list(before)
+    added: list[_Kernel] = []
+    for new in after:
+        old = next((one for one in left if name(one) == name(new)), None)
+        if old is None:
+            added.append(new)
+        else:
+            left.remove(old)
+            yield old, new
+    if of_as_many and len(left) != len(added):
+        yield from ((one, None) for one in left)
+        yield from ((None, one) for one in added)
+    else:
+        yield from zip_longest(left, added)
+
+
+def listing(before: Mapping[str, CompiledCase], after: Mapping[str, CompiledCase]) -> list[str]:
+    """One line for every kernel that differs, then how many have the same machine code; cases of one side are left out.
+
+    Lines that say the same of the same kernel are one, with all of its cases.
+    """
+    said: dict[str, list[str]] = {}
+    same = 0
+    for case, new in after.items():
+        for one, other in pairs(before[case].kernels, new.kernels) if case in before else ():
+            if one and other:
+                found = parts(one, other)
+                if found == (SAME,):
+                    same += 1
+                    continue
+                line = f"{arrow(one.name, other.name)} {'; '.join(found)}"
+            else:
+                line = f"{one.name} is no longer launched" if one else f"{other.name if other else ''} is new"
+            said.setdefault(line, []).append(case)
+    lines = [f"{', '.join(dict.fromkeys(cases))}: {line}" for line, cases in said.items()]
+    return [*lines, f"{same} kernel{'s' if same != 1 else ''} of the same machine code"] if same else lines
 
 
 def blocks_an_sm(before: KernelFacts, after: KernelFacts) -> str:
@@ -116,11 +151,6 @@ def blocks_an_sm(before: KernelFacts, after: KernelFacts) -> str:
     scarce = (after if fewer else before).limited_by.split(" and ")
     said = " and ".join(limits.get(name, name) for name in scarce)
     return f"{arrow(before.blocks_per_sm, after.blocks_per_sm)} blocks an SM: {said}"
-
-
-def arrow(before: object, after: object) -> str:
-    """`118 → 132`, or `118` where it did not move."""
-    return str(after) if str(before) == str(after) else f"{before} → {after}"
 
 
 def _resources(before: KernelFacts, after: KernelFacts) -> Iterator[str]:
@@ -145,19 +175,15 @@ def _resources(before: KernelFacts, after: KernelFacts) -> Iterator[str]:
 
 def _launch(before: KernelFacts, after: KernelFacts) -> Iterator[str]:
     """How it is built and launched: configuration, programs, sizes."""
-    for old, new in ((before.config, after.config), ({"programs": before.grid}, {"programs": after.grid})):
-        yield from _entries(old, new)
-    yield from _entries(before.arguments, after.arguments)
-
-
-def _entries(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
-    for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
-            yield f"{key} {arrow(before.get(key, _ABSENT), after.get(key, _ABSENT))}"
+    programs = ({"programs": before.grid}, {"programs": after.grid})
+    for old, new in ((before.config, after.config), programs, (before.arguments, after.arguments)):
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                yield f"{key} {arrow(old.get(key, _ABSENT), new.get(key, _ABSENT))}"
 
 
 def _mixes(before: KernelFacts, after: KernelFacts) -> Iterator[_Mix]:
-    """How the instructions of the main loop moved, and those elsewhere; a part that did not move is left out.
+    """How the instructions of the main loop moved, and those elsewhere.
 
     Where one side has no main loop there is nothing to compare a trip with: all the code is.
     """
@@ -167,41 +193,32 @@ def _mixes(before: KernelFacts, after: KernelFacts) -> Iterator[_Mix]:
         if any(loops):
             note = f" of {sum(loops[1].values())} instructions is new" if loops[1] else " is gone"
             yield _Mix("main loop", note, ())
-        yield from _mix("all code", "", _moved(before.instructions, after.instructions))
+        yield _Mix("all code", "", _moved(before.instructions, after.instructions))
         return
     work = flops[1] / flops[0] if all(flops) else 1
     moved = _moved(*loops, scale=1 / work)
     note = f" with {work:.3g}× the tensor-core work a trip" if work != 1 else ""
-    yield from _mix("main loop", f"{note}, for as much work" if note and moved else note, moved)
-    outside = [_without(facts.instructions, loop) for facts, loop in zip((before, after), loops, strict=True)]
-    yield from _mix("elsewhere", "", _moved(*outside))
+    yield _Mix("main loop", f"{note}, for as much work" if note and moved else note, moved)
+    outside = [
+        {name: count - loop.get(name, 0) for name, count in facts.instructions.items()}
+        for facts, loop in zip((before, after), loops, strict=True)
+    ]
+    yield _Mix("elsewhere", "", _moved(*outside))
 
 
-def _mix(title: str, note: str, moved: tuple[_Moved, ...]) -> Iterator[_Mix]:
-    if moved or note:
-        yield _Mix(title, note, moved)
-
-
-def _moved(before: Mapping[str, int], after: Mapping[str, int], *, scale: float = 1) -> tuple[_Moved, ...]:
-    found = (
-        _Moved(name, before.get(name, 0), round(after.get(name, 0) * scale, 1)) for name in before.keys() | after.keys()
-    )
-    return tuple(sorted((one for one in found if one.by), key=lambda one: (-abs(one.by), one.name)))
-
-
-def _without(every: Mapping[str, int], loop: Mapping[str, int]) -> dict[str, int]:
-    return {name: count - loop.get(name, 0) for name, count in every.items()}
+def _moved(before: Mapping[str, int], after: Mapping[str, int], *, scale: float = 1) -> list[tuple[str, float]]:
+    names = before.keys() | after.keys()
+    moved = {name: round(round(after.get(name, 0) * scale, 1) - before.get(name, 0), 1) for name in names}
+    return sorted(((name, by) for name, by in moved.items() if by), key=lambda one: (-abs(one[1]), one[0]))
 
 
 def _said(mix: _Mix) -> str:
     most = _MOST_ELSEWHERE if mix.title == "elsewhere" else _MOST_IN_LOOP
-    named = ", ".join(_more(mix.moved[:most]))
+    named = ", ".join(
+        f"{abs(by):g} {'more' if by > 0 else 'fewer'} {_named(name, many=abs(by) != 1)}"
+        for name, by in mix.moved[:most]
+    )
     return f"{mix.title}{mix.note}{': ' if named else ''}{named}"
-
-
-def _more(moved: Iterable[_Moved]) -> Iterator[str]:
-    for one in moved:
-        yield f"{abs(one.by):g} {'more' if one.by > 0 else 'fewer'} {_named(one.name, many=abs(one.by) != 1)}"
 
 
 def _named(name: str, *, many: bool) -> str:

@@ -1,29 +1,65 @@
-"""Compiled code, now against the baseline: one verdict a case.
+"""Compiled code, now against the baseline: one verdict a case, by its facts and then by its modelled time.
 
-Owns the rules and their order. Pure: the standard library, the gate's records and the store's. The rules speak of
+Owns the rules and their order, and that every command judges compiled code the same way. The rules speak of
 resources, not of time: they fail on what cannot run and on what is slower beyond doubt (spills, a resident block lost,
 tensor cores no longer used, memory that torch moves beside the kernels), and report every other change without judging it.
 """
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from perfgate.codegen import diff
-from perfgate.codegen.diff import arrow
+from perfgate.codegen.modelling import load_works, modelled, with_model
 from perfgate.hardware.cost_model import passed_s
 from perfgate.hardware.occupancy import Architecture, architecture
 from perfgate.hardware.parameters import CARD_OF_TARGET, MODEL_CARDS
-from perfgate.records import KernelFacts, Status, Verdict
-from perfgate.text import duration, size
+from perfgate.project import load_suite
+from perfgate.records import Status, Verdict
+from perfgate.text import arrow, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from perfgate.store.compiled import CompiledBaseline, CompiledCase, Operation
+    from perfgate.config import Settings
+    from perfgate.store.compiled import CompiledBaseline, CompiledCase, KernelFacts, Operation
 
 _RECORD = "`nox -s update-baselines -- --reason …`"
+
+
+def judge(
+    project: Settings,
+    now: Mapping[str, CompiledCase],
+    before: CompiledBaseline | None,
+    *,
+    versions: Mapping[str, str],
+    selected: Collection[str] | None = None,
+) -> tuple[Verdict, ...]:
+    """One verdict for every case there is on either side.
+
+    Args:
+        project: The project's settings; its target is what was compiled for.
+        now: What was compiled, by case id.
+        before: What it is compared with, or None where there is nothing.
+        versions: ``triton``, ``torch`` and ``ptxas`` that compiled ``now``.
+        selected: The cases that the user chose; None means all, so that a case missing on either side is INVALID.
+    """
+    found = judge_compiled(now, before, versions=versions, target=project.target, selected=selected)
+    works = load_works(project)
+    card = MODEL_CARDS.get(CARD_OF_TARGET.get(project.target, ""))
+    if before is None or works is None or card is None:
+        return found
+    cases = {case.id: case for case in load_suite(project).CASES}
+    judged = []
+    for verdict in found:
+        sides = [side[verdict.case] for side in (before.cases, now) if verdict.case in side]
+        if len(sides) == 2 and verdict.case in cases:  # noqa: PLR2004 - before and now
+            kernels = (sides[0].kernels, sides[1].kernels)
+            old, new = (modelled(cases[verdict.case], side, works=works, card=card) for side in sides)
+            judged.append(with_model(verdict, kernels=kernels, modelled=(old, new)))
+        else:
+            judged.append(verdict)
+    return tuple(judged)
 
 
 class _Found(NamedTuple):
@@ -35,13 +71,8 @@ class _Found(NamedTuple):
 
 
 _WORST_FIRST = (
-    "spills",
-    "tensor-cores-lost",
-    "memory-moved",
-    "blocks-lost",
-    "resources-freed",
-    "same-resources",
-    "same-code",
+    *("spills", "tensor-cores-lost", "memory-moved", "blocks-lost"),
+    *("resources-freed", "same-resources", "same-code"),
 )
 
 
@@ -104,7 +135,7 @@ def _judge(
         )
 
     several = max(len(before.kernels), len(case.kernels)) > 1
-    found = [_compare(old, new, named=several) for old, new in pairs(before.kernels, case.kernels)]
+    found = [_compare(old, new, named=several) for old, new in diff.pairs(before.kernels, case.kernels)]
     found += _beside(before.operations, case.operations, arch=arch)
     worst = min(found, key=lambda one: _WORST_FIRST.index(one.reason))
     text = "; ".join(dict.fromkeys(one.text for one in found if one.reason == worst.reason))
@@ -141,23 +172,17 @@ def _compare(before: KernelFacts | None, after: KernelFacts | None, *, named: bo
         other_names = ", but for the names of registers" if same == diff.RENAMED else ""
         return _Found(Status.SAME, "same-code", f"{who}the same machine code{other_names}, {_held(after)}")
 
-    slower = [*_spills_grew(before, after), *_tensor_cores_lost(before, after), *_blocks_lost(before, after)]
-    if slower:
+    def also(told: str) -> str:  # what else changed, in brackets
+        parts = "; ".join(part for part in diff.parts(before, after) if part not in told)
+        return f" (also {parts})" if parts else ""
+
+    if slower := list(_losses(before, after)):
         text = "; ".join(text for _, text in slower)
-        context = _also(before, after, told=text)
-        return _Found(Status.SLOWER, slower[0][0], f"{who}{text}{context}; if it is meant, record it with {_RECORD}")
+        return _Found(Status.SLOWER, slower[0][0], f"{who}{text}{also(text)}; if it is meant, record it with {_RECORD}")
     if freed := " and ".join(_freed(before, after)):
-        context = _also(before, after, told=freed)
-        return _Found(Status.FASTER, "resources-freed", f"{who}{freed}{context}; to hold the gain, {_RECORD}")
+        return _Found(Status.FASTER, "resources-freed", f"{who}{freed}{also(freed)}; to hold the gain, {_RECORD}")
     lead = "" if same else "the code changed, its resources hold: "
-    summary = diff.one_line(before, after)
-    return _Found(Status.SAME, "same-resources", f"{who}{lead}{summary}; {_held(after)}")
-
-
-def _also(before: KernelFacts, after: KernelFacts, *, told: str) -> str:
-    """What else changed, in brackets."""
-    parts = [part for part in diff.parts(before, after) if part not in told]
-    return f" (also {'; '.join(parts)})" if parts else ""
+    return _Found(Status.SAME, "same-resources", f"{who}{lead}{diff.one_line(before, after)}; {_held(after)}")
 
 
 def _appeared_or_gone(before: KernelFacts | None, after: KernelFacts | None) -> _Found:
@@ -170,25 +195,20 @@ def _appeared_or_gone(before: KernelFacts | None, after: KernelFacts | None) -> 
     return _Found(Status.SAME, "same-resources", f"{after.name} is new: {_held(after)}")
 
 
-def _spills_grew(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
-    """Registers ran out: values travel through local memory, which is DRAM behind two caches."""
+def _losses(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
+    """Reason and text of what is slower beyond doubt."""
+    # Registers ran out: values travel through local memory, which is DRAM behind two caches.
     more_stack = after.stack_bytes > before.stack_bytes and after.spill_instructions > 0
     if after.spill_instructions > before.spill_instructions or more_stack:
         verb = "spill more" if before.spill_instructions else "now spill"
         counts = f"{arrow(before.spill_instructions, after.spill_instructions)} spill instructions"
         stack = f"stack {arrow(before.stack_bytes, after.stack_bytes)} bytes"
         yield "spills", f"registers {verb}: {counts}, {stack}, registers {arrow(before.registers, after.registers)}"
-
-
-def _tensor_cores_lost(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
-    """The contract is the same, so products that left the tensor cores went to slower units."""
+    # The contract is the same, so products that left the tensor cores went to slower units.
     if (count := before.instructions.get("tensor_core", 0)) and not after.instructions.get("tensor_core", 0):
         fp32 = arrow(before.instructions.get("fp32", 0), after.instructions.get("fp32", 0))
         yield "tensor-cores-lost", f"no longer uses tensor cores: {count} → 0 instructions, FP32 arithmetic {fp32}"
-
-
-def _blocks_lost(before: KernelFacts, after: KernelFacts) -> Iterator[tuple[str, str]]:
-    """Fewer blocks to hide latency with; where larger blocks keep more warps resident, the sentence shows that."""
+    # Fewer blocks to hide latency with; where larger blocks keep more warps resident, the sentence shows that.
     if after.blocks_per_sm < before.blocks_per_sm:
         share = f"{before.occupancy_percent:.1f} → {after.occupancy_percent:.1f} % of the warps"
         yield "blocks-lost", f"{diff.blocks_an_sm(before, after)} ({share})"
@@ -234,22 +254,6 @@ def _held(facts: KernelFacts) -> str:
     blocks = f"{facts.blocks_per_sm} block{'s' if facts.blocks_per_sm != 1 else ''} an SM"
     spills = f"{facts.spill_instructions} spill instructions" if facts.spill_instructions else "no spills"
     return f"{facts.registers} registers, {spills}, {blocks}"
-
-
-def pairs(
-    before: Sequence[KernelFacts], after: Sequence[KernelFacts]
-) -> Iterator[tuple[KernelFacts | None, KernelFacts | None]]:
-    """Kernels of both sides: equal names in launch order first, then the rest in order (a kernel may be renamed)."""
-    left = list(before)
-    unmatched: list[KernelFacts] = []
-    for new in after:
-        old = next((facts for facts in left if facts.name == new.name), None)
-        if old is None:
-            unmatched.append(new)
-        else:
-            left.remove(old)
-            yield old, new
-    yield from zip_longest(left, unmatched)
 
 
 def _toolchain_note(versions: Mapping[str, str], baseline: CompiledBaseline | None) -> str:

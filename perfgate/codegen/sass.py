@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 CLASSES: Mapping[str, frozenset[str]] = {
     "tensor_core": frozenset({"HMMA", "IMMA", "DMMA", "BMMA", "QMMA", "OMMA", "HGMMA", "IGMMA", "QGMMA", "BGMMA"}),
@@ -61,13 +61,10 @@ BY_WIDTH: Mapping[str, frozenset[str]] = {
 }
 """Memory opcode to class; classes in `_WIDE` are told apart by the bits that a thread moves, as in `global_load_128`."""
 
-SPILLS = ("local_load", "local_store")
-"""Local memory lives in DRAM: a matmul touches it only where registers ran out (or an array could not be kept in them)."""
-
 _WIDE = frozenset({"global_load", "global_store", "async_copy", "shared_load", "shared_store"})
 _BITS = {"U8": 8, "S8": 8, "U16": 16, "S16": 16, "64": 64, "128": 128}
-_LINE = re.compile(r"^\s*/\*(?P<address>[0-9a-f]{4,})\*/\s+(?P<text>[^;]+?)\s*;")
-_FUNCTION = re.compile(r"^\s*Function : ")
+_LINE = re.compile(r"^\s*/\*(?P<address>[0-9a-f]{4,})\*/[^\S\n]+(?P<text>[^;\n]+?)[^\S\n]*;", re.MULTILINE)
+_FUNCTION = re.compile(r"^\s*Function : ", re.MULTILINE)
 _TARGET = re.compile(r"\b0x[0-9a-f]+\b")
 _PREDICATE = re.compile(r"^@!?U?P\w+\s+")
 _NAME = re.compile(r"\b(U?[RP])\d+\b")
@@ -89,18 +86,26 @@ def functions(dump: str) -> tuple[tuple[str, ...], ...]:
     Raises:
         GateError: `no-machine-code`, no instruction was found.
     """
-    found: list[list[tuple[int, str]]] = []
-    for line in dump.splitlines():
-        if _FUNCTION.match(line):
-            found.append([])
-        elif instruction := _LINE.match(line):
-            if not found:
-                found.append([])
-            found[-1].append((int(instruction["address"], 16), " ".join(instruction["text"].split())))
-    code = tuple(tuple(_relocated(function)) for function in found if function)
-    if not any(code):
+    code = tuple(filter(None, map(_function, _FUNCTION.split(dump))))
+    if not code:
         raise GateError("no-machine-code", "The disassembly holds no instruction: is the file a cubin of this target?")
     return code
+
+
+def _function(dump: str) -> tuple[str, ...]:
+    """One function's instructions with targets as indices and without trailing padding."""
+    found = [(int(line["address"], 16), " ".join(line["text"].split())) for line in _LINE.finditer(dump)]
+    label_at = {address: f"L{index}" for index, (address, _) in enumerate(found)}
+
+    def relocated(text: str) -> str:
+        if classify(text) != "branch":
+            return text
+        return _TARGET.sub(lambda target: label_at.get(int(target[0], 16), target[0]), text)
+
+    texts = [relocated(text) for _, text in found]
+    while texts and opcode(texts[-1]) == "NOP":
+        texts.pop()
+    return tuple(texts)
 
 
 def code_hash(code: Iterable[str]) -> str:
@@ -128,8 +133,7 @@ def classify(instruction: str) -> str:
     base, *modifiers = opcode(instruction).split(".")
     for name, opcodes in BY_WIDTH.items():
         if base in opcodes:
-            bits = next((_BITS[modifier] for modifier in modifiers if modifier in _BITS), 32)
-            return f"{name}_{bits}" if name in _WIDE else name
+            return f"{name}_{_bits(modifiers)}" if name in _WIDE else name
     for name, opcodes in CLASSES.items():
         if base in opcodes or (base.startswith("U") and base.removeprefix("U") in opcodes):
             return name
@@ -149,15 +153,22 @@ def tensor_flops(code: Iterable[str]) -> int:
     Raises:
         GateError: `unknown-instruction`, a tensor-core instruction whose shape cannot be read.
     """
-    return sum(_flops(opcode(instruction)) for instruction in code if classify(instruction) == "tensor_core")
+    total = 0
+    for operation in _tensor_operations(code):
+        m, n, k = _shape(operation)
+        total += 2 * m * n * k // (_WARPS_TOGETHER if _is_of_group(operation) else 1)
+    return total
 
 
 def tensor_unit(code: Iterable[str]) -> str:
     """``mma16``, ``mma32``, ``wgmma16`` and so on by the first tensor-core instruction in `code`; empty where there is none."""
-    operation = next((opcode(text) for text in code if classify(text) == "tensor_core"), "")
-    if not operation:
-        return ""
-    return f"{'wgmma' if _is_of_group(operation) else 'mma'}{8 * _operand_bytes(operation)}"
+    for operation in _tensor_operations(code):
+        return f"{'wgmma' if _is_of_group(operation) else 'mma'}{8 * _operand_bytes(operation)}"
+    return ""
+
+
+def _tensor_operations(code: Iterable[str]) -> Iterator[str]:
+    return (opcode(instruction) for instruction in code if classify(instruction) == "tensor_core")
 
 
 def shared_bytes(code: Iterable[str]) -> int:
@@ -170,15 +181,21 @@ def shared_bytes(code: Iterable[str]) -> int:
 
 
 def _shared_bytes(instruction: str) -> int:
-    base, *modifiers = opcode(instruction).split(".")
+    operation = opcode(instruction)
+    base, *modifiers = operation.split(".")
     if base in {"LDSM", "STSM"}:
         return 128 * int(modifiers[-1]) if modifiers and modifiers[-1].isdigit() else 128
     if base in {"LDS", "STS", "LDGSTS"}:
-        return 32 * next((_BITS[modifier] for modifier in modifiers if modifier in _BITS), 32) // 8
-    if base.endswith("GMMA"):
-        m, n, k = _shape(opcode(instruction))
-        return (m + n) * k * _operand_bytes(opcode(instruction)) // _WARPS_TOGETHER
+        return 32 * _bits(modifiers) // 8
+    if _is_of_group(operation):
+        m, n, k = _shape(operation)
+        return (m + n) * k * _operand_bytes(operation) // _WARPS_TOGETHER
     return 0
+
+
+def _bits(modifiers: Sequence[str]) -> int:
+    """That a thread moves in an access to memory."""
+    return next((_BITS[modifier] for modifier in modifiers if modifier in _BITS), 32)
 
 
 def _is_of_group(operation: str) -> bool:
@@ -191,17 +208,6 @@ def _operand_bytes(operation: str) -> int:
     return next((size for name, size in sizes.items() if name in operation.split(".")), 2)
 
 
-def spill_instructions(counts: Mapping[str, int]) -> int:
-    """Loads from and stores to local memory among `counts`."""
-    return sum(counts.get(name, 0) for name in SPILLS)
-
-
-def _flops(operation: str) -> int:
-    """FLOP a warp of one tensor-core operation."""
-    m, n, k = _shape(operation)
-    return 2 * m * n * k // (_WARPS_TOGETHER if _is_of_group(operation) else 1)
-
-
 def _shape(operation: str) -> tuple[int, int, int]:
     """M, N and K of a tensor-core operation."""
     found = _SHAPE.search(operation)
@@ -210,17 +216,3 @@ def _shape(operation: str) -> tuple[int, int, int]:
         raise GateError("unknown-instruction", text)
     m, n, k = (int(size) for size in found.groups() if size is not None)
     return m, n, k
-
-
-def _relocated(function: Sequence[tuple[int, str]]) -> list[str]:
-    """One function's instructions with targets as indices and without trailing padding."""
-    index = {address: position for position, (address, _) in enumerate(function)}
-
-    def label(found: re.Match[str]) -> str:
-        position = index.get(int(found[0], 16))
-        return found[0] if position is None else f"L{position}"
-
-    texts = [_TARGET.sub(label, text) if classify(text) == "branch" else text for _, text in function]
-    while texts and opcode(texts[-1]) == "NOP":
-        texts.pop()
-    return texts

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from perfgate.codegen import build, judging, toolchains
+from perfgate.codegen import build, rules, toolchains
 from perfgate.codegen.build import Built, Source
-from perfgate.codegen.key import triton_version
-from perfgate.measurement.session import output_folder
+from perfgate.codegen.cache import triton_version
+from perfgate.project import output_folder
 from perfgate.records import Status, Verdict
 from perfgate.store import reference
 from perfgate.store.compiled import CompiledBaseline, CompiledCase, read_compiled
@@ -22,7 +22,7 @@ from perfgate.store.locate import compiled_name, find
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from perfgate.settings import Settings
+    from perfgate.config import Settings
 
 FACTS_FILE = "compiled.json"
 """The kernel under test, by the installed Triton."""
@@ -129,7 +129,7 @@ def judged(sides: Sides, project: Settings, *, selected: Collection[str] | None)
         project: The project's settings.
         selected: The cases that the user chose; None for all.
     """
-    found = judging.judge(project, sides.after, sides.before, versions=sides.versions, selected=selected)
+    found = rules.judge(project, sides.after, sides.before, versions=sides.versions, selected=selected)
     if sides.stored or sides.before is None:
         return found
     return tuple(_without_other(verdict, sides.before) for verdict in found)

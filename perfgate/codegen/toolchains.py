@@ -16,12 +16,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate.codegen.cache import cache_folder
-from perfgate.codegen.key import triton_version
+from perfgate.codegen.cache import cache_folder, triton_version
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
-    from perfgate.settings import Settings
+    from perfgate.config import Settings
 
 _VERSION = re.compile(r"(?P<numbers>\d+(?:\.\d+)*)(?:(?P<stage>a|b|rc|\.post|\.dev)(?P<count>\d+))?")
 _STAGES = (".dev", "a", "b", "rc", None, ".post")
@@ -100,12 +99,7 @@ def _installer() -> list[str]:
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(  # noqa: S603 - pip or uv, and a version that was matched
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_INSTALL_S,
-            env={**os.environ, "NO_COLOR": "1"},
+            command, capture_output=True, text=True, check=False, timeout=_INSTALL_S, env=os.environ | {"NO_COLOR": "1"}
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"timed out after {_INSTALL_S:.0f} s")

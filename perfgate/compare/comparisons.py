@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfgate.compare import comparability
-from perfgate.compare.bimodality import two_modes
 from perfgate.compare.decision import Decision, Look, decide
-from perfgate.compare.estimators import stored_effect, typical_seconds
+from perfgate.compare.estimators import stored_effect, two_modes, typical_seconds
 from perfgate.compare.interleaved import tick_share
 from perfgate.records import Aside, Status, Verdict
-from perfgate.text import UPDATE, change, duration, held_to, measure_again, percent
+from perfgate.text import UPDATE, allowed, change, duration, measure_again, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from perfgate.compare.estimators import Effect
     from perfgate.compare.interleaved import Pair
-    from perfgate.limits import Limits
+    from perfgate.config import Limits
     from perfgate.records import Recording, Samples
 
 _WHOLE = Look()
@@ -260,4 +259,14 @@ def _verdict(  # noqa: PLR0913 - the parts of one sentence
         low=estimate.low,
         high=estimate.high,
         limit=decision.limit,
+    )
+
+
+def held_to(decision: Decision) -> str:
+    """The interval and the limit of a decision, in brackets."""
+    estimate = decision.estimate
+    why = {"": "", "clock": ", as fine as its clock allows", "noise": ", as fine as its noise allows"}[decision.widened]
+    return (
+        f"({decision.confidence * 100:.5g} % interval {percent(estimate.low)} to {percent(estimate.high)}, "
+        f"limit {allowed(decision.limit)}{why})"
     )

@@ -18,7 +18,7 @@ from perfgate.records import Estimate, Status
 
 if TYPE_CHECKING:
     from perfgate.compare.estimators import Effect
-    from perfgate.limits import Limits
+    from perfgate.config import Limits
 
 
 @dataclass(frozen=True, kw_only=True)

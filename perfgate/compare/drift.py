@@ -1,4 +1,7 @@
-"""Small steps that each pass but add up: how far a case has moved since its card's first baseline. Pure."""
+"""Small steps that each pass but add up: how far a case has moved since its card's first baseline. Pure.
+
+Owns which of a measurement is stored as the next baseline and as the first one.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from perfgate.compare import comparability, comparisons
+from perfgate.compare.comparisons import held_to
 from perfgate.records import Aside, Status, Verdict
-from perfgate.text import UPDATE, held_to, percent
+from perfgate.text import UPDATE, percent
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -122,3 +126,20 @@ def _said(decision: Decision) -> str:
         f"small steps since its first baseline add up to {percent(decision.estimate.ratio)} {held_to(decision)}; see which in "
         f"the history of the baseline (git log baselines), or if they are meant, {UPDATE} --new-anchor."
     )
+
+
+def alone(recording: Recording) -> Recording:
+    """A recording without its other side, which a baseline has no use for."""
+    samples = {
+        case: dataclasses.replace(
+            one,
+            other=None,
+            code={side: code for side, code in one.code.items() if side != "other"},
+            launches=tuple(
+                dataclasses.replace(launch, arms={arm: s for arm, s in launch.arms.items() if arm != "other"})
+                for launch in one.launches
+            ),
+        )
+        for case, one in recording.samples.items()
+    }
+    return dataclasses.replace(recording, samples=samples)

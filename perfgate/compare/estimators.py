@@ -1,4 +1,4 @@
-"""From samples to numbers: shifts between two arms, their errors, quantiles. Pure; standard library only.
+"""From samples to numbers: shifts between two arms, their errors, quantiles, two modes. Pure; standard library only.
 
 Times are compared as logarithms, so that a shift of 0.01 is 1 % and two shifts add. Decides nothing.
 """
@@ -258,3 +258,68 @@ def _quartiles(ordered: Sequence[float]) -> tuple[float, float]:
         0.75 * ordered[n] + 0.25 * ordered[n + 1],
         0.25 * ordered[3 * n + 1] + 0.75 * ordered[3 * n + 2],
     )
+
+
+_APART = 5.0
+"""Ashman's D (Ashman, Bird and Zepf, Astron. J. 1994) from which two modes are told: halves of a uniform distribution
+reach 3.5 and of a normal one 2.7. A heavy tail gets there in 7 % of launches of 20 samples, in none of 80; so a case is
+said to have two modes where half of its launches show them."""
+
+
+_SMALLEST_SHARE = 0.1
+
+
+_LEAST_GAP = 0.003
+
+
+_FEWEST = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modes:
+    """Two groups of times."""
+
+    fast_s: float
+    slow_s: float
+    slow_share: float
+
+
+def two_modes(seconds: Iterable[float]) -> Modes | None:
+    """The two modes of these times, if there are two.
+
+    The times, as logarithms, are split where the variance within the two parts is least (Otsu, IEEE Trans. SMC 1979).
+    They are two modes if each part holds a tenth of the times, the medians lie 0.3 % or more apart, and the parts are
+    well separated (Ashman's D of 5).
+    """
+    logs = sorted(math.log(value) for value in seconds)
+    count = len(logs)
+    if count < _FEWEST:
+        return None
+    cut = _best_cut(logs)
+    fast, slow = logs[:cut], logs[cut:]
+    if min(len(fast), len(slow)) < max(2, _SMALLEST_SHARE * count):
+        return None
+    gap = statistics.fmean(slow) - statistics.fmean(fast)
+    spread = math.sqrt(_variance(fast) + _variance(slow))
+    middle_fast, middle_slow = statistics.median(fast), statistics.median(slow)
+    if middle_slow - middle_fast < _LEAST_GAP or gap * math.sqrt(2) < _APART * spread:
+        return None
+    return Modes(fast_s=math.exp(middle_fast), slow_s=math.exp(middle_slow), slow_share=len(slow) / count)
+
+
+def _variance(values: Sequence[float]) -> float:
+    """As `statistics.variance`, but for the last digits, in a tenth of the time."""
+    mean = statistics.fmean(values)
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _best_cut(ordered: list[float]) -> int:
+    """Where the variance between the two parts is greatest."""
+    count, total = len(ordered), math.fsum(ordered)
+    best, at, below = -1.0, 1, 0.0
+    for i in range(1, count):
+        below += ordered[i - 1]
+        between = (below * count - total * i) ** 2 / (i * (count - i))
+        if between > best:
+            best, at = between, i
+    return at

@@ -19,7 +19,7 @@ from perfgate.compare.estimators import Effect, clock_tick, paired_effect, shift
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from perfgate.limits import Limits
+    from perfgate.config import Limits
     from perfgate.records import Recording, Samples
 
 _FEWEST = 5

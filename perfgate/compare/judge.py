@@ -1,4 +1,4 @@
-"""From recordings and limits to verdicts: what may be judged, which comparison each case gets, and the suite. Pure.
+"""From recordings and limits to verdicts: what may be judged, which comparison each case gets, and the suite as a whole. Pure.
 
 With a baseline, the kernel is held against the baseline's kernel: re-anchored where the baseline's code was measured
 again beside it (kind ``baseline-commit``), else by the stored number and the wider limit of days and cards, for which
@@ -8,19 +8,20 @@ another side in the same launches is the arbiter. Without a baseline, the kernel
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from perfgate.compare import comparability, comparisons, drift
 from perfgate.compare.comparisons import Frame
-from perfgate.compare.interleaved import pairs
-from perfgate.compare.suite import suite_verdict
+from perfgate.compare.estimators import t_quantile
+from perfgate.compare.interleaved import mean_shift, pairs
 from perfgate.records import Status, Verdict
-from perfgate.text import UPDATE, measure_again
+from perfgate.text import UPDATE, measure_again, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from perfgate.limits import Limits
+    from perfgate.config import Limits
     from perfgate.records import Recording, Samples
 
 _CALLED = frozenset({Status.SLOWER, Status.FASTER})
@@ -154,3 +155,61 @@ def _fault_of_pair(now: Samples, then: Samples) -> Verdict | None:
 
 def _invalid(case: str, reason: str, text: str) -> Verdict:
     return Verdict(case=case, status=Status.INVALID, reason=reason, text=f"{case}: {text}.")
+
+
+_UNCHANGED = frozenset({Status.SAME, Status.UNSURE})
+
+
+def suite_verdict(verdicts: Sequence[Verdict], frame: Frame) -> tuple[Verdict, ...]:
+    """A verdict on the mean change of the cases that are not called changed themselves; empty where it is small.
+
+    Only for sides of the same launches: a stored number moves with the day and the card, for all cases alike.
+    """
+    limits = frame.limits
+    alone = [frame.pairs[v.case] for v in verdicts if v.status in _UNCHANGED and v.case in frame.pairs]
+    effect = mean_shift(pair for pair in alone if not pair.equal_code)
+    if effect is None:
+        return ()
+    sure = 1 - limits.false_alarms_case / 2
+    limit = math.log1p(limits.suite_tolerance)
+    if abs(effect.shift) <= max(limit, t_quantile(sure, effect.df) * effect.error):
+        return ()
+    estimate = effect.estimate(sure)
+    slower = effect.shift > 0
+    text = (
+        f"the whole suite: {round(effect.df) + 1} cases that show no change alone are "
+        f"{percent(estimate.ratio).lstrip('+-')} {'slower' if slower else 'faster'} on average ({100 * (2 * sure - 1):.4g} % "
+        f"interval {percent(estimate.low)} to {percent(estimate.high)}, limit {limits.suite_tolerance * 100:.2g} %); "
+        + ("find what they share, or if it is meant, record it anew." if slower else "nothing to do.")
+    )
+    return (
+        Verdict(
+            case="*",
+            status=Status.SLOWER if slower else Status.FASTER,
+            reason="suite-slower" if slower else "suite-faster",
+            text=text,
+            ratio=estimate.ratio,
+            low=estimate.low,
+            high=estimate.high,
+            limit=1 + limits.suite_tolerance,
+        ),
+    )
+
+
+def old_against_new(stored: Recording | None, recording: Recording, limits: Limits) -> tuple[Verdict, ...]:
+    """What the change did; by the old code alone where the old numbers were measured with other settings.
+
+    Args:
+        stored: The baseline before; None where this is the card's first.
+        recording: The new launches, with the old baseline's code beside them where it could be measured.
+        limits: What counts as a change.
+
+    Returns:
+        One verdict a case, or none where there is nothing to compare with.
+    """
+    if stored is None:
+        return ()
+    if comparability.refusal(stored, recording) is None:
+        return judge(stored, recording, limits)
+    beside = any(samples.other for samples in recording.samples.values())
+    return judge(None, recording, limits) if beside else ()

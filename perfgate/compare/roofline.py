@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from perfgate.compare.estimators import typical_seconds
@@ -30,14 +30,7 @@ class Metrics:
 
     def to_json(self) -> dict[str, float | None]:
         """The numbers as JSON types, for the recording."""
-        return {
-            "seconds": self.seconds,
-            "control_seconds": self.control_seconds,
-            "tflops": self.tflops,
-            "gb_per_s": self.gb_per_s,
-            "roofline_share": self.roofline_share,
-            "vs_control": self.vs_control,
-        }
+        return asdict(self)
 
 
 def metrics(

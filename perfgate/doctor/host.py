@@ -1,25 +1,29 @@
-"""Checks of the machine without its card: Python, git, compiler, memory, disks, environment, rights. Pure."""
+"""Checks of the machine without its card: Python, git, compiler, memory, disks, environment, rights."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate.doctor.records import Check, Finding, Outcome
+from perfgate.doctor.probe import GUIDE, Line, Probe, fault, note, ok, unchecked
+from perfgate.doctor.runner import find_runner
+from perfgate.measurement import gpu_lock
+from perfgate.records import GateError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from perfgate.doctor.records import Disk, Folder, Host, Runner
-
-GUIDE = ".github/RUNNER.md"
 _PYTHON = (3, 11)
 _GIB = 2**30
 _MEMORY_BYTES = 15 * _GIB
 """A machine of 16 GiB: firmware and kernel keep some for themselves."""
 _DISK_BYTES, _LEAST_DISK_BYTES = 20e9, 10e9
 """torch alone is about 3 GB to download and more when unpacked, twice where two sides have their own."""
-_OFF = {"", "0", "false", "off", "no"}
-_CHANGES: Mapping[str, str] = {
+_OFF = {"0", "false", "off", "no"}
+CHANGES: Mapping[str, str] = {
     "TRITON_OVERRIDE_ARCH": "compiles for another card",
     "TRITON_INTERPRET": "runs the kernel on the CPU",
     "TRITON_DEBUG": "adds checks to the kernel",
@@ -32,131 +36,100 @@ _CHANGES: Mapping[str, str] = {
     "LD_PRELOAD": "loads a library into every process",
 }
 """Variables that change what is measured."""
-VARIABLES = tuple(_CHANGES)
 _SWITCHES = {"TRITON_INTERPRET", "TRITON_DEBUG", "TRITON_KERNEL_OVERRIDE", "CUDA_LAUNCH_BLOCKING"}
 """Of those, the ones that may be set to off."""
 _LIKE_ROOT = {"docker", "lxd", "incus", "disk"}
 """Groups whose members can become root."""
 
 
-def host_checks(host: Host, runner: Runner | None) -> tuple[Check, ...]:
-    """Every check of the machine itself, in the order in which they are shown."""
-    findings = {
-        "Python": _python(host),
-        "git": _git(host),
-        "git history": _history(host),
-        "project settings": _settings(host),
-        "C compiler": _compiler(host),
-        "Python headers": _headers(host),
-        "memory": _memory(host),
-        **{f"disk, {disk.what}": _disk(disk) for disk in host.disks},
-        "Triton cache": _folder(host.cache, "chown it to the user that runs the gate, or set TRITON_CACHE_DIR"),
-        "card locks": _folder(host.locks, f"sudo chmod 1777 {host.locks.path}"),
-        "environment": _environment(host),
-        "CPU governor": _governor(host),
-        "rights": _rights(host, runner),
-    }
-    return tuple(named(name, finding) for name, finding in findings.items())
+def _python(probe: Probe) -> Line:
+    found = ".".join(map(str, probe.python))
+    return ok(found) if probe.python >= _PYTHON else fault(found, "3.11 or newer", "sudo apt install python3.12")
 
 
-def named(name: str, finding: Finding) -> Check:
-    """A finding as the check of that name."""
-    return Check(name=name, **vars(finding))
+def _git(probe: Probe) -> Line:
+    return ok("found") if probe.which("git") else fault("none on the path", "git", "sudo apt install git")
 
 
-def ok(found: str) -> Finding:
-    """Nothing to do."""
-    return Finding(outcome=Outcome.OK, found=found)
-
-
-def fault(found: str, expected: str, remedy: str) -> Finding:
-    """To be mended before a number of this machine means anything."""
-    return Finding(outcome=Outcome.FAULT, found=found, expected=expected, remedy=remedy)
-
-
-def note(found: str, expected: str = "", remedy: str = "") -> Finding:
-    """Worth knowing."""
-    return Finding(outcome=Outcome.NOTE, found=found, expected=expected, remedy=remedy)
-
-
-def unchecked(why: str) -> Finding:
-    """Not asked, because of another fault."""
-    return Finding(outcome=Outcome.UNCHECKED, found=f"not checked: {why}")
-
-
-def _python(host: Host) -> Finding:
-    found = ".".join(map(str, host.python))
-    return ok(found) if host.python >= _PYTHON else fault(found, "3.11 or newer", "sudo apt install python3.12")
-
-
-def _git(host: Host) -> Finding:
-    return ok("found") if host.git else fault("none on the path", "git", "sudo apt install git")
-
-
-def _history(host: Host) -> Finding:
-    if not host.git:
+def _history(probe: Probe) -> Line:
+    if not probe.which("git"):
         return unchecked("no git")
-    if host.shallow is None:
+    _, shallow = probe.run("git", "rev-parse", "--is-shallow-repository") or (None, "")
+    if shallow.strip() not in {"true", "false"}:
         return fault(
             "git knows of no checkout here, or refuses it",
             "a clone that belongs to this user",
             "clone the repository, and run this from its root as the user who cloned it",
         )
-    if host.shallow:
+    if shallow.strip() == "true":
         return fault(
             "a shallow clone", "the whole history, for the merge base and the baseline's code", "git fetch --unshallow"
         )
     return ok("whole")
 
 
-def _settings(host: Host) -> Finding:
-    if host.settings_problem:
-        return fault(host.settings_problem, "readable settings", "mend [tool.perfgate] in pyproject.toml")
+def _settings(probe: Probe) -> Line:
+    try:
+        probe.settings()
+    except GateError as error:
+        return fault(error.text, "readable settings", "mend [tool.perfgate] in pyproject.toml")
     return ok("read")
 
 
-def _compiler(host: Host) -> Finding:
-    if not host.compiler:
-        return fault("none", "gcc, with which Triton builds its launcher", "sudo apt install gcc")
-    return ok(host.compiler)
+def _compiler(probe: Probe) -> Line:
+    """What Triton would call: CC, or else gcc, or clang."""
+    named = shlex.split(probe.environment.get("CC", ""))
+    for name in (*named[:1], "gcc", "clang"):
+        if found := probe.which(name):
+            return ok(found)
+    return fault("none", "gcc, with which Triton builds its launcher", "sudo apt install gcc")
 
 
-def _headers(host: Host) -> Finding:
-    if not host.headers:
-        return fault("no Python.h", "it, for Triton's launcher", "sudo apt install python3-dev")
-    return ok("found")
+def _headers(probe: Probe) -> Line:
+    if probe.is_file(probe.include / "Python.h"):
+        return ok("found")
+    return fault("no Python.h", "it, for Triton's launcher", "sudo apt install python3-dev")
 
 
-def _memory(host: Host) -> Finding:
-    if host.memory_bytes is None:
+def _memory(probe: Probe) -> Line:
+    told = re.search(r"^MemTotal:\s*(\d+) kB", probe.text("/proc/meminfo") or "", re.MULTILINE)
+    if told is None:
         return note("not told by the kernel", "16 GiB or more")
-    found = f"{host.memory_bytes / _GIB:.1f} GiB"
-    if host.memory_bytes < _MEMORY_BYTES:
+    in_bytes = int(told.group(1)) * 1024
+    found = f"{in_bytes / _GIB:.1f} GiB"
+    if in_bytes < _MEMORY_BYTES:
         return fault(found, "16 GiB or more", "add memory: results are checked against float64 on the host too")
     return ok(found)
 
 
-def _disk(disk: Disk) -> Finding:
-    if disk.free_bytes is None:
-        return note(f"not told for {disk.path}", "20 GB free")
-    found = f"{disk.free_bytes / 1e9:.0f} GB free at {disk.path}"
-    if disk.free_bytes >= _DISK_BYTES:
+def _disk(folder: Callable[[Probe], Path], probe: Probe) -> Line:
+    path = folder(probe)
+    free = probe.free_bytes(path)
+    if free is None:
+        return note(f"not told for {path}", "20 GB free")
+    found = f"{free / 1e9:.0f} GB free at {path}"
+    if free >= _DISK_BYTES:
         return ok(found)
     remedy = "delete old environments (.nox), downloads (pip cache purge) and Triton's cache, or add a disk"
-    return (fault if disk.free_bytes < _LEAST_DISK_BYTES else note)(found, "20 GB or more", remedy)
+    return (fault if free < _LEAST_DISK_BYTES else note)(found, "20 GB or more", remedy)
 
 
-def _folder(folder: Folder, remedy: str) -> Finding:
-    return (
-        ok(folder.path) if folder.writable else fault(f"{folder.path} cannot be written", "a folder to write", remedy)
-    )
+def _triton_cache(probe: Probe) -> Path:
+    home = Path(probe.environment.get("TRITON_HOME") or probe.home)
+    return Path(probe.environment.get("TRITON_CACHE_DIR") or home / ".triton/cache")
 
 
-def _environment(host: Host) -> Finding:
+def _locks(probe: Probe) -> Line:
+    if probe.writable(gpu_lock.FOLDER):
+        return ok(str(gpu_lock.FOLDER))
+    return fault(f"{gpu_lock.FOLDER} cannot be written", "a folder to write", f"sudo chmod 1777 {gpu_lock.FOLDER}")
+
+
+def _environment(probe: Probe) -> Line:
     harm = {
-        name: _CHANGES[name]
-        for name, value in host.environment.items()
-        if name in _CHANGES and not (value.strip().lower() in _OFF if name in _SWITCHES else not value.strip())
+        name: why
+        for name, why in CHANGES.items()
+        if (value := probe.environment.get(name, "").strip()) and not (name in _SWITCHES and value.lower() in _OFF)
     }
     if harm:
         found = ", ".join(f"{name} {why}" for name, why in harm.items())
@@ -164,36 +137,59 @@ def _environment(host: Host) -> Finding:
     return ok("nothing set that changes what is measured")
 
 
-def _governor(host: Host) -> Finding:
-    remedy = "sudo apt install linux-tools-generic && sudo cpupower frequency-set --governor performance"
-    if not host.governors:
+def _governor(probe: Probe) -> Line:
+    files = probe.glob("/sys/devices/system/cpu", "cpu*/cpufreq/scaling_governor")
+    found = ", ".join(sorted({text.strip() for path in files if (text := probe.text(path)) is not None}))
+    if not found:
         return note("not told by the kernel, as in most virtual machines", "performance")
-    found = ", ".join(host.governors)
-    return ok(found) if host.governors == ("performance",) else note(found, "performance", remedy)
+    remedy = "sudo apt install linux-tools-generic && sudo cpupower frequency-set --governor performance"
+    return ok(found) if found == "performance" else note(found, "performance", remedy)
 
 
-def _rights(host: Host, runner: Runner | None) -> Finding:
+def _rights(probe: Probe) -> Line:
     expected, remedy = "an unprivileged user", f"make one without sudo for it ({GUIDE}, An unprivileged user)"
-    if runner is not None and runner.uid == 0:
+    user, runner = probe.user(probe.uid), find_runner(probe)
+    if runner and runner.uid == 0:
         return fault("the runner belongs to root", expected, remedy)
-    if runner is not None and runner.uid != host.uid:
+    if runner and runner.uid != probe.uid:
+        runners_user = probe.user(runner.uid)
         return note(
-            f"asked as {host.user}, so nothing is known of the runner's user {runner.user}",
+            f"asked as {user}, so nothing is known of the runner's user {runners_user}",
             "the runner's user",
-            f"run this as that user: sudo -u {runner.user} -H …",
+            f"run this as that user: sudo -u {runners_user} -H …",
         )
-    groups = sorted(_LIKE_ROOT & set(host.groups))
+    # sudo is only asked what it would allow without a password, and runs nothing.
+    done = probe.run(sudo, "-n", "-l", "true") if (sudo := probe.which("sudo")) else (1, "")
+    groups = sorted(_LIKE_ROOT & probe.groups())
     too_much = (
         "root"
-        if host.uid == 0
-        else f"{host.user}, who gets root's rights without a password"
-        if host.sudo
-        else f"{host.user}, whose group {groups[0]} can become root"
+        if probe.uid == 0
+        else f"{user}, who gets root's rights without a password"
+        if done and done[0] == 0
+        else f"{user}, whose group {groups[0]} can become root"
         if groups
         else ""
     )
     if too_much:
         return (fault if runner else note)(too_much, expected, remedy)
-    if host.sudo is None:
-        return note(f"{host.user}; whether sudo asks for a password was not told", expected)
-    return ok(f"{host.user}, unprivileged")
+    if done is None:
+        return note(f"{user}; whether sudo asks for a password was not told", expected)
+    return ok(f"{user}, unprivileged")
+
+
+CHECKS: Mapping[str, Callable[[Probe], Line]] = {
+    "Python": _python,
+    "git": _git,
+    "git history": _history,
+    "project settings": _settings,
+    "C compiler": _compiler,
+    "Python headers": _headers,
+    "memory": _memory,
+    "disk, checkout": partial(_disk, lambda probe: probe.root),
+    "disk, temporary files": partial(_disk, lambda probe: probe.temporary),
+    "disk, Triton cache": partial(_disk, _triton_cache),
+    "card locks": _locks,
+    "environment": _environment,
+    "CPU governor": _governor,
+    "rights": _rights,
+}

@@ -12,36 +12,29 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate import workers
-from perfgate.codegen import build, judging
+from perfgate import console, workers
+from perfgate.codegen import build, rules
 from perfgate.files import write_whole
-from perfgate.gate.left_page import PAGE, leave_page
 from perfgate.gate.throughput import throughput
-from perfgate.measurement import binding, gpu_lock, pytest_runs
-from perfgate.measurement.session import (
-    NOTHING_CHOSEN,
-    Request,
-    Session,
-    Stage,
-    broken,
-    look_at_machine,
-    open_session,
-    output_folder,
-)
-from perfgate.records import GateError, Status, Verdict, exit_code
-from perfgate.report import console
+from perfgate.measurement import gpu_lock, pytest_runs
+from perfgate.measurement import session as sessions
+from perfgate.measurement.session import NOTHING_CHOSEN, Request, Session, broken, invalid
+from perfgate.project import output_folder
+from perfgate.records import GateError, exit_code
+from perfgate.report import page
 from perfgate.report import text as report_text
-from perfgate.report.junit import junit
+from perfgate.report.verdicts import junit
 from perfgate.store import evidence, reference
 from perfgate.store.compiled import read_compiled
 from perfgate.store.evidence import RUN_FILE, SAMPLES_FILE
 from perfgate.store.locate import compiled_name, find
-from perfgate.store.run import RunRecord, StageRecord, run_to_json
+from perfgate.store.run import RunRecord, StageResult, run_to_json
 
 if TYPE_CHECKING:
-    from perfgate.settings import Settings
+    from perfgate.config import Settings
 
 JUNIT_FILE = "junit.xml"
 
@@ -50,15 +43,20 @@ def run(settings: Settings, request: Request) -> int:
     """Run every stage that this machine can do, print one summary, return the exit code."""
     began_s = time.monotonic()
     workers.keep_private()
-    told = binding.of_run(settings)  # before anything of the suite runs, which could touch the kernels
-    for name in (RUN_FILE, SAMPLES_FILE, JUNIT_FILE, PAGE):  # of an earlier run, which must not be taken for this one's
+    told = sessions.of_run(settings)  # before anything of the suite runs, which could touch the kernels
+    for name in (
+        RUN_FILE,
+        SAMPLES_FILE,
+        JUNIT_FILE,
+        page.PAGE,
+    ):  # of an earlier run, which must not be taken for this one's
         (output_folder(settings) / name).unlink(missing_ok=True)
     with ThreadPoolExecutor(max_workers=1) as beside:
         try:
-            looking = beside.submit(look_at_machine, settings)
+            looking = beside.submit(sessions.look_at_machine, settings)
             checks = start_checks(settings, request)  # imports torch meanwhile
             try:
-                session = open_session(settings, request, environment=looking.result())
+                session = sessions.open_session(settings, request, environment=looking.result())
                 return _run(dataclasses.replace(session, run=told), checks, began_s=began_s)
             finally:
                 checks.abandon()
@@ -78,13 +76,9 @@ def _run(session: Session, checks: pytest_runs.TestRun, *, began_s: float) -> in
         judged = f"results by Triton's interpreter, machine code for {settings.target}"
         _say(session, f"perf: judged here: {judged}; {_versions(session)}.")
     if not gpu and request.require_gpu:
-        verdict = Verdict(
-            case="*",
-            status=Status.INVALID,
-            reason="no-card",
-            text=f"--require-gpu was given and there is no CUDA card ({why}), expected one; run on a machine with a card.",
-        )
-        stage = Stage(name="throughput", left_out="no CUDA card", verdicts=(verdict,))
+        given = f"--require-gpu was given and there is no CUDA card ({why})"
+        verdict = invalid("*", "no-card", f"{given}, expected one; run on a machine with a card.")
+        stage = StageResult(name="throughput", left_out="no CUDA card", verdicts=(verdict,))
         return _finish(session, [stage], began_s=began_s)
     # A card is measured by one run at a time; the lock is held while results are checked as well, which loads it too.
     with gpu_lock.hold(session.environment["uuid"]) if gpu else contextlib.nullcontext():
@@ -92,7 +86,7 @@ def _run(session: Session, checks: pytest_runs.TestRun, *, began_s: float) -> in
     return _finish(session, done, began_s=began_s)
 
 
-def _stages(session: Session, checks: pytest_runs.TestRun) -> list[Stage]:
+def _stages(session: Session, checks: pytest_runs.TestRun) -> list[StageResult]:
     """Check and compile at the same time, as one needs the card and the other does not; then measure by itself."""
     request = session.request
     to_build = {case for case in session.timed if not request.cases or case in request.cases}
@@ -107,10 +101,8 @@ def _stages(session: Session, checks: pytest_runs.TestRun) -> list[Stage]:
             workers.end_all()  # or what compiles would be waited for
             raise
     timed = tuple(case for case in session.timed if case in chosen)
-    done = [checked, built]
-    wrong = any(verdict.wrong for stage in done for verdict in stage.verdicts)
-    done.append(throughput(session, timed, wrong=wrong))
-    return done
+    wrong = any(verdict.wrong for stage in (checked, built) for verdict in stage.verdicts)
+    return [checked, built, throughput(session, timed, wrong=wrong)]
 
 
 def _versions(session: Session) -> str:
@@ -125,17 +117,15 @@ def start_checks(settings: Settings, request: Request) -> pytest_runs.TestRun:
         output_folder(settings) / "correctness.json",
         cases=request.cases,
         pytest_args=(*request.choosing, *request.pytest_args),
-        timeout_s=settings.launch_timeout_s,
-        wait=True,
     )
 
 
-def correctness(session: Session, checks: pytest_runs.TestRun) -> tuple[Stage, tuple[str, ...]]:
+def correctness(session: Session, checks: pytest_runs.TestRun) -> tuple[StageResult, tuple[str, ...]]:
     """Check every case's result, on the card or through the interpreter; also returns the cases that were chosen."""
     request = session.request
     where = "on the card, full size" if session.environment["gpu"] else "Triton's interpreter, small shapes"
     _say(session, f"perf: checking results ({where}) …")
-    stage = Stage(name="correctness")
+    stage = StageResult(name="correctness")
     began_s = time.monotonic()
     named = tuple(case for case in session.checked if not request.cases or case in request.cases)
     try:
@@ -153,9 +143,9 @@ def correctness(session: Session, checks: pytest_runs.TestRun) -> tuple[Stage, t
     return stage, chosen
 
 
-def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
+def compiled(session: Session, chosen: tuple[str, ...]) -> StageResult:
     """The machine code for the target, against the stored facts."""
-    settings, stage = session.settings, Stage(name="compiled")
+    settings, stage = session.settings, StageResult(name="compiled")
     if not chosen:
         stage.left_out = NOTHING_CHOSEN
         return stage
@@ -170,7 +160,7 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
     except GateError as error:
         stage.verdicts = (broken(error),)
         return stage
-    stage.verdicts = judging.judge(
+    stage.verdicts = rules.judge(
         settings,
         built.cases,
         baseline,
@@ -182,19 +172,19 @@ def compiled(session: Session, chosen: tuple[str, ...]) -> Stage:
     return stage
 
 
-def _finish(session: Session, done: list[Stage], *, began_s: float) -> int:
+def _finish(session: Session, done: list[StageResult], *, began_s: float) -> int:
     workers.end_all()  # before anything is kept: what a kernel left running could write it again
     verdicts = tuple(verdict for stage in done for verdict in stage.verdicts)
     code = exit_code(verdicts) if verdicts or not any(stage.done for stage in done) else 0
-    kept = _keep(session, done, code)
+    told = {**session.run, "ended_at": sessions.now()}
+    run = RunRecord(environment=session.environment, exit=code, partial=session.partial, stages=tuple(done), run=told)
+    kept = _keep(session, run, next((stage.sha256 for stage in done if stage.sha256), ""))
     timed = next((stage for stage in done if stage.recording), None)
-    _say(
-        session, leave_page(session, session.output / RUN_FILE, timed)
-    )  # before the summary, whose last line ends the run
+    _say(session, page.leave(session, run, timed))  # before the summary, whose last line ends the run
     look = console.look(sys.stdout, os.environ)
     total_s, quiet = time.monotonic() - began_s, session.request.quiet
     print(report_text.summary(done, partial=session.partial, code=code, total_s=total_s, quiet=quiet, look=look))
-    binding.leave(kept)
+    _leave_digest(kept)
     return code
 
 
@@ -205,28 +195,16 @@ def _say(session: Session, text: str) -> None:
         print("".join(f"{line}\n" for line in lines), end="", flush=True)  # in one piece, as two stages speak at a time
 
 
-def _keep(session: Session, done: list[Stage], code: int) -> dict[str, str]:
+def _keep(session: Session, run: RunRecord, samples: str) -> dict[str, str]:
     """The whole run as files, for whoever was not there; returns the SHA-256 of those that judge, as they were written."""
-    run = RunRecord(
-        environment=session.environment,
-        exit=code,
-        partial=session.partial,
-        stages=tuple(
-            StageRecord(
-                name=stage.name,
-                done=stage.done,
-                left_out=stage.left_out,
-                note=stage.note,
-                passed=stage.passed,
-                verdicts=stage.verdicts,
-                why=stage.why,
-            )
-            for stage in done
-        ),
-        run={**session.run, "ended_at": binding.now()},
-    )
     text = json.dumps(run_to_json(run), indent=1) + "\n"
     write_whole(session.output / RUN_FILE, text)
-    (session.output / JUNIT_FILE).write_text(junit(run), encoding="utf-8")
-    samples = next((stage.sha256 for stage in done if stage.sha256), "")
+    write_whole(session.output / JUNIT_FILE, junit(run))
     return {RUN_FILE: evidence.sha256(text.encode())} | ({SAMPLES_FILE: samples} if samples else {})
+
+
+def _leave_digest(hashes: dict[str, str]) -> None:
+    """Set the step's output, where this is a step of GitHub's: the digest of what was written, by file."""
+    if path := os.environ.get("GITHUB_OUTPUT"):
+        with Path(path).open("a", encoding="utf-8") as stream:
+            stream.write(f"{evidence.OUTPUT}={evidence.digest(hashes)}\n")

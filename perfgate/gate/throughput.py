@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from perfgate import git
 from perfgate.compare import comparability
 from perfgate.compare.judge import judge
-from perfgate.hardware.gpus import slug
-from perfgate.harness import machine
-from perfgate.limits import Limits, read_limits
+from perfgate.config import Limits, read_limits
+from perfgate.files import write_whole
 from perfgate.measurement.processes import Measured, Plan, measure
-from perfgate.measurement.session import NOTHING_CHOSEN, Session, Stage, broken
+from perfgate.measurement.session import NOTHING_CHOSEN, Session, baseline_name, broken, check_idle, invalid, shown
 from perfgate.profiling import evidence
 from perfgate.records import BASELINE_COMMIT, GateError, Recording, Status, Verdict
-from perfgate.report import markdown
+from perfgate.report.verdicts import format_json
 from perfgate.store import reference
 from perfgate.store.locate import find
 from perfgate.store.recording import read_recording
+from perfgate.store.run import StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from perfgate.store.reference import Side
 
+_VERDICTS_FILE = "verdicts.json"
 _RECORD = 'nox -s update-baselines -- --only throughput --reason "first baseline of this card"'
 
 
@@ -61,9 +62,9 @@ class _Comparison:
         )
 
 
-def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Stage:
+def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> StageResult:
     """Times on the card present, against its baseline's code, its stored baseline, or the side that was named."""
-    stage = Stage(name="throughput")
+    stage = StageResult(name="throughput")
     if not session.environment["gpu"]:
         stage.left_out = "no CUDA card"
     elif wrong:
@@ -78,17 +79,12 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
         against = _against(session)
         stage.note = against.note
         stage.baseline = against.baseline.source if against.baseline else ""
-        if against.baseline and (refused := _refused(session, against.baseline)):
-            stage.verdicts = tuple(
-                Verdict(case=case, status=Status.INVALID, reason=refused[0], text=f"{case}: would be {refused[1]}.")
-                for case in chosen
-            )
+        to_come = Recording(samples={}, environment=session.environment, settings=session.settings.measurement())
+        if against.baseline and (refused := comparability.refusal(against.baseline, to_come)):
+            stage.verdicts = tuple(invalid(case, refused[0], f"{case}: would be {refused[1]}.") for case in chosen)
             return stage
-        for name in (
-            "current.json",
-            "verdicts.json",
-            evidence.MOVED_FILE,
-        ):  # of an earlier run, which must not be taken for this one's
+        # What is of an earlier run must not be taken for this one's.
+        for name in ("current.json", _VERDICTS_FILE, evidence.MOVED_FILE):
             (session.output / name).unlink(missing_ok=True)
         measured = _measure(session, chosen, against)
     except GateError as error:
@@ -100,26 +96,6 @@ def throughput(session: Session, chosen: tuple[str, ...], *, wrong: bool) -> Sta
         _judge(session, chosen, against, measured, stage)
     stage.spent = _spent(measured, time.monotonic() - began_s)
     return stage
-
-
-def check_idle(session: Session) -> None:
-    """Refuse to measure on a card that works for others; asked when nothing of this run is on it.
-
-    Raises:
-        GateError: ``busy``.
-    """
-    percent = machine.busy(session.environment["uuid"])
-    if percent is not None and percent > comparability.BUSY_PERCENT:
-        raise GateError(
-            "busy",
-            f"{session.environment['gpu']} is {percent} % busy while nothing of this run is on it, expected it idle (at most "
-            f"{comparability.BUSY_PERCENT} %); see who uses it (nvidia-smi), stop that, and measure again.",
-        )
-
-
-def baseline_name(session: Session, file: str = "matmul.json") -> str:
-    """Path of a baseline file of the card present, below the baselines folder."""
-    return f"{slug(session.environment['gpu'], session.environment['code_path'])}/{file}"
 
 
 def _against(session: Session) -> _Comparison:
@@ -170,17 +146,7 @@ def _read(session: Session, path: Path) -> Recording | None:
     """A baseline under the name that a person would give it, so that ``judge`` says the same; None where there is none."""
     if not path.is_file():
         return None
-    return dataclasses.replace(read_recording(path), source=_shown(session, path))
-
-
-def _shown(session: Session, path: Path) -> str:
-    return str(path.relative_to(session.settings.root)) if path.is_relative_to(session.settings.root) else str(path)
-
-
-def _refused(session: Session, baseline: Recording) -> tuple[str, str] | None:
-    """Why a measurement made here could not be compared with the baseline; None where it could."""
-    to_come = Recording(samples={}, environment=session.environment, settings=session.settings.measurement())
-    return comparability.refusal(baseline, to_come)
+    return dataclasses.replace(read_recording(path), source=shown(session, path))
 
 
 def _measure(session: Session, chosen: tuple[str, ...], against: _Comparison) -> Measured:
@@ -211,7 +177,9 @@ def _measure(session: Session, chosen: tuple[str, ...], against: _Comparison) ->
     )
 
 
-def _judge(session: Session, chosen: tuple[str, ...], against: _Comparison, measured: Measured, stage: Stage) -> None:
+def _judge(
+    session: Session, chosen: tuple[str, ...], against: _Comparison, measured: Measured, stage: StageResult
+) -> None:
     """Put the verdicts into the stage, and beside the samples for whoever wants to judge again."""
     recording = measured.recording
     if recording is None:
@@ -233,7 +201,7 @@ def _judge(session: Session, chosen: tuple[str, ...], against: _Comparison, meas
     selected = [case for case in chosen if case not in without] if session.partial or measured.failed else None
     verdicts = against.judge(recording, selected=selected)
     stage.verdicts += verdicts
-    (session.output / "verdicts.json").write_text(markdown.format_json(verdicts) + "\n", encoding="utf-8")
+    write_whole(session.output / _VERDICTS_FILE, format_json(verdicts) + "\n")
     stage.again = _again(session, against, selected)
     stage.why = evidence.explain(session, verdicts, recording, baseline=against.baseline, other=against.other)
 
@@ -246,7 +214,7 @@ def _again(session: Session, against: _Comparison, selected: Collection[str] | N
     if against.anchor:
         words += ["--anchor", against.anchor.source]
         words += ["--fail-on-drift"] if against.fail_on_drift else []
-    words += ["--current", _shown(session, session.output / "current.json")]
+    words += ["--current", shown(session, session.output / "current.json")]
     words += [part for case in selected or () for part in ("--case", case)]
     return shlex.join(words)
 
@@ -259,11 +227,10 @@ def _on_default_branch(session: Session) -> bool:
 
 def _no_baseline(session: Session, case: str, where: str) -> Verdict:
     gpu = session.environment["gpu"]
-    return Verdict(
-        case=case,
-        status=Status.INVALID,
-        reason="no-baseline",
-        text=f"{case}: was measured, but {gpu} has no throughput baseline, expected {session.settings.baselines}/{where}, and git "
+    return invalid(
+        case,
+        "no-baseline",
+        f"{case}: was measured, but {gpu} has no throughput baseline, expected {session.settings.baselines}/{where}, and git "
         f"has no earlier kernel to compare with; record one from code you trust: {_RECORD}.",
     )
 

@@ -9,17 +9,19 @@ import contextlib
 import dataclasses
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from perfgate import workers
-from perfgate.codegen import build, judging
-from perfgate.compare import comparability, drift, renewal
-from perfgate.gate import pipeline, throughput
+from perfgate.codegen import build, rules
+from perfgate.compare import comparability, drift
+from perfgate.compare.drift import alone
+from perfgate.compare.judge import old_against_new
+from perfgate.config import read_limits
+from perfgate.gate import pipeline
 from perfgate.hardware.gpus import slug
-from perfgate.limits import read_limits
 from perfgate.measurement import gpu_lock, processes
-from perfgate.measurement.session import Request, open_session, output_folder
+from perfgate.measurement.session import Request, baseline_name, check_idle, current_commit, now, open_session
+from perfgate.project import output_folder
 from perfgate.records import GateError, Recording, Status, Verdict
 from perfgate.report import text as report_text
 from perfgate.store import reference
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from perfgate.measurement.session import Session, Stage
-    from perfgate.settings import Settings
+    from perfgate.config import Settings
+    from perfgate.measurement.session import Session
+    from perfgate.store.run import StageResult
 
 _Baseline = TypeVar("_Baseline")
 
@@ -76,11 +79,8 @@ def run(settings: Settings, request: Update) -> str:
         GateError: What was refused and why; nothing has been written then.
     """
     if not request.reason.strip():
-        raise GateError(
-            "no-reason",
-            "No reason was given, expected one sentence on why the numbers change: "
-            'nox -s update-baselines -- --reason "…".',
-        )
+        expected = 'one sentence on why the numbers change: nox -s update-baselines -- --reason "…"'
+        raise GateError("no-reason", f"No reason was given, expected {expected}.")
     asked = Request(launches=request.launches)
     session = open_session(settings, asked)
     gpu, why = session.environment["gpu"], session.environment["why"]
@@ -101,12 +101,12 @@ def run(settings: Settings, request: Update) -> str:
         shutil.rmtree(into, ignore_errors=True)
         shutil.copytree(stored, into)
     if compiled:
-        path = into / _compiled_path(settings, compiled.versions["triton"], request).relative_to(stored)
+        path = into / compiled_name(settings, compiled.versions["triton"], beside=request.beside)
         write_compiled(path, compiled)
         print(f"update-baselines: wrote {path.relative_to(settings.root)}")
     if measured:
         for name, recording in zip(("matmul.json", "anchor.json"), measured, strict=True):
-            path = into / throughput.baseline_name(session, name)
+            path = into / baseline_name(session, name)
             processes.keep(path, recording)
             print(f"update-baselines: wrote {path.relative_to(settings.root)}")
     elif request.only is None:
@@ -118,11 +118,7 @@ def run(settings: Settings, request: Update) -> str:
     return slug(gpu, session.environment["code_path"]) if measured else ""
 
 
-def _compiled_path(settings: Settings, triton: str, request: Update) -> Path:
-    return settings.root / settings.baselines / compiled_name(settings, triton, beside=request.beside)
-
-
-def _refuse(stage: Stage) -> None:
+def _refuse(stage: StageResult) -> None:
     bad = [verdict for verdict in stage.verdicts if verdict.exit_code]
     if bad:
         raise GateError(bad[0].reason, f"No baseline was written. {bad[0].text}")
@@ -134,16 +130,17 @@ def _compile(session: Session, request: Update) -> CompiledBaseline:
     print(f"perf: compiling for {settings.target} …", flush=True)
     built = build.build_apart(settings, session.output / "compiled.json", cached=request.cached)
     print(f"update-baselines: machine code for {settings.target}: {built.said}")
-    stored = _readable(read_compiled, _compiled_path(settings, built.versions["triton"], request))
-    found = judging.judge(settings, built.cases, stored, versions=built.versions)
+    name = compiled_name(settings, built.versions["triton"], beside=request.beside)
+    stored = _readable(read_compiled, settings.root / settings.baselines / name)
+    found = rules.judge(settings, built.cases, stored, versions=built.versions)
     if wrong := [verdict for verdict in found if verdict.wrong]:
         raise GateError(wrong[0].reason, f"No baseline was written. {wrong[0].text}")
     _show("compiled", found if stored else ())
     return CompiledBaseline(
         target=settings.target,
         versions=built.versions,
-        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=_commit(session, request) or "unknown",
+        recorded_at=now(),
+        commit=request.commit or current_commit(settings) or "unknown",
         reason=request.reason,
         cases=built.cases,
     )
@@ -155,17 +152,13 @@ def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
     The code of the old baseline is measured beside the new, so that what is shown is what the code did.
     """
     settings = session.settings
-    path = _path(session, "matmul.json")
-    stored = _readable(read_recording, path) if path.is_file() else None
+    stored = _readable(_recording, _path(session, "matmul.json"))
     old = reference.of_baseline(settings, stored.commit, session.output) if stored else None
     found = processes.measure(
         settings,
         session.output,
         processes.Plan(
-            expected=session.timed,
-            launches=request.launches,
-            other=old,
-            check_idle=lambda: throughput.check_idle(session),
+            expected=session.timed, launches=request.launches, other=old, check_idle=lambda: check_idle(session)
         ),
     )
     recording = found.recording
@@ -176,12 +169,13 @@ def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
             raise GateError(
                 disturbed[0], f"No baseline was written. {case}: {disturbed[1]}; wait until the card is free and cool."
             )
-    verdicts = renewal.old_against_new(stored, recording, read_limits(settings.root))
+    verdicts = old_against_new(stored, recording, read_limits(settings.root))
     _show("throughput", verdicts)
-    new = dataclasses.replace(renewal.alone(recording), reason=request.reason, commit=_commit(session, request))
-    first = _path(session, "anchor.json")
+    new = dataclasses.replace(
+        alone(recording), reason=request.reason, commit=request.commit or current_commit(settings)
+    )
     anchor, restarted = drift.renewed(
-        _readable(read_recording, first) if first.is_file() else None,
+        _readable(_recording, _path(session, "anchor.json")),
         new,
         meant=[verdict.case for verdict in verdicts if verdict.status in {Status.SLOWER, Status.FASTER}],
         whole=request.new_anchor,
@@ -194,11 +188,11 @@ def _measure(session: Session, request: Update) -> tuple[Recording, Recording]:
 
 def _path(session: Session, name: str) -> Path:
     settings = session.settings
-    return settings.root / settings.baselines / throughput.baseline_name(session, name)
+    return settings.root / settings.baselines / baseline_name(session, name)
 
 
-def _commit(session: Session, request: Update) -> str:
-    return request.commit or processes.commit(session.settings)
+def _recording(path: Path) -> Recording | None:
+    return read_recording(path) if path.is_file() else None
 
 
 def _readable(read: Callable[[Path], _Baseline | None], path: Path) -> _Baseline | None:

@@ -1,4 +1,4 @@
 """The gate on GitHub: what an event asks for, who may use the card, what a run concludes, and what its author is told.
 
-Needs the standard library alone: it runs on hosted runners and in the hook of the machine with the card.
+Runs on hosted runners with msgspec alone; `admit` and `pins` need the standard library alone (see each).
 """

@@ -1,31 +1,36 @@
 """``python -m perfgate.github comment``: one comment on the pull request of a finished run, posted or brought up to date.
 
 Runs with the right to write, on code of the default branch. The report comes from a run whose workflow a fork may have
-edited: it is read strictly, shown only where GitHub's own word on the run agrees with it, and nothing of it is printed.
+edited: it is read in memory, bounded and strictly, never unpacked, and shown only where GitHub's own word on the run agrees
+with it: the jobs that it had, how its check ended, what its change edits. A run that replaces the workflows is green where
+it says so, and nothing of the base runs; that is said first. Nothing of a report is printed.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
+import stat
+import struct
 import sys
 import unicodedata
+import zipfile
+import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from perfgate.github import api as github
-from perfgate.github import artifact, page
+from perfgate.github import page, pulls
 from perfgate.github.conclusion import REPORT, read_conclusion
-from perfgate.github.event import DISPATCH, PULL_REQUEST, commit, read_payload
-from perfgate.github.pulls import judging
-from perfgate.github.recheck import CHECK
-from perfgate.github.vouching import Vouched, notice, vouch
+from perfgate.github.event import DISPATCH, PULL_REQUEST, arguments_of, commit, read_payload
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from perfgate.github.conclusion import Conclusion
+
 
 ARTIFACT = "report-for-comment"
 USAGE_EXIT = 2
@@ -43,6 +48,19 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories that can change how a line reads without being seen."""
 _ALLOWED = {"\n", "\u200b"}
 """Of those: the second keeps a name from being notified."""
+JOBS = (pulls.PLAN, "approve", "admit", "measure", pulls.CHECK)
+"""Names that the jobs of the gate's workflow begin with; one that runs once a card has the card's behind it."""
+_FOLDER = ".github/"
+_MOST_NAMES = 15
+_MOST_NAME = 120
+_MOST_MEMBERS = 100
+_ENTRY = b"PK\x01\x02"
+"""Begins each entry of a zip's list of members."""
+_NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
+_COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_ENCRYPTED = 0x1
+_BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
+"""What zipfile raises on bytes that are no zip, or one that contradicts itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +83,9 @@ class Run:
     """On a branch of this repository, such as one that a workflow proposes: its pull request starts no run by itself."""
 
 
-def main(environment: Mapping[str, str]) -> int:
+def comment_command(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Post or update the comment of the run that the event is about; returns 0, or 2 where that failed."""
+    arguments_of(arguments, 0)
     try:
         print(f"comment: {_handle(environment)}")
     except GateError as error:
@@ -93,7 +112,7 @@ def _handle(environment: Mapping[str, str]) -> str:
     vouched = vouch(api, number, run=run.id, until=run.attempt)
     comments = api.pages(f"/repos/{api.repository}/issues/{number}/comments", most=_MOST_COMMENTS)
     ours = next((comment for comment in comments if _is_ours(comment)), None)
-    if vouched.repeats and (judged := judging(api, run.head, (PULL_REQUEST, DISPATCH))):
+    if vouched.repeats and (judged := pulls.judging(api, run.head, (PULL_REQUEST, DISPATCH))):
         run = _earlier(run, judged[0])
         if not run.conclusion or run.conclusion in _NOTHING_RAN:
             return f"it repeats run {run.id}, which ended as {run.conclusion or 'nothing yet'}, so the comment stays as it is."
@@ -192,7 +211,7 @@ def find_report(api: github.Api, run: Run, vouched: Vouched) -> Conclusion | str
         return "too-large"
     try:
         path = f"/repos/{api.repository}/actions/artifacts/{_positive(newest, 'id')}/zip"
-        data = artifact.member(api.download(path, most_bytes=_MOST_ZIPPED), REPORT, most_bytes=_MOST_REPORT)
+        data = member(api.download(path, most_bytes=_MOST_ZIPPED), REPORT, most_bytes=_MOST_REPORT)
         report = read_conclusion(data, source=REPORT)
     except GateError as error:
         if error.reason == "github-api":
@@ -214,7 +233,7 @@ def body(run: Run, report: Conclusion | str, vouched: Vouched, *, run_url: str) 
         "missing": "it left no report",
         "repeats": "it repeats a verdict, and no run has judged this commit",
         "lacking": "it is not a run of the gate's workflow and no verdict",
-        "contradiction": f"its report contradicts its job {CHECK}, which ended as `{vouched.check}`, and is not shown",
+        "contradiction": f"its report contradicts its job {pulls.CHECK}, which ended as `{vouched.check}`, and is not shown",
     }.get(report, f"its report cannot be used ({report}) and is not shown")
     return (
         f"{first}**perfgate**: the run for commit {run.head[:12]} ended as `{run.conclusion}`, but {why}; "
@@ -260,3 +279,120 @@ def _positive(parent: Mapping[str, Any], key: str) -> int:
     if type(value) is not int or value < 1:
         raise GateError("bad-event", f"GitHub names no {key}, expected a number from 1; run again.")
     return value
+
+
+# Whether the run is the gate's, by GitHub's own word. It cannot be seen what its jobs did.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vouched:
+    """What GitHub tells of one run and its pull request."""
+
+    check: str = ""
+    """How the required check ended; empty where the run has not one."""
+    lacking: tuple[str, ...] = ()
+    """Jobs of the gate that it had not."""
+    repeats: bool = False
+    """It has them all and judged nothing by itself: it repeats the verdict of an earlier run."""
+    edited: tuple[str, ...] = ()
+    """Files below ``.github/`` that the pull request adds, edits, removes or renames."""
+    listed: bool = True
+    """GitHub lists every file of the pull request."""
+
+
+def vouch(client: github.Api, number: int, *, run: int, until: int) -> Vouched:
+    """Ask GitHub.
+
+    Args:
+        client: With the rights ``actions: read`` and ``pull-requests: read``.
+        number: Of the pull request.
+        run: Of the run.
+        until: Number of the attempt that ended; one that began since tells nothing of it.
+    """
+    had = [job for job in pulls.jobs(client, run) if pulls.attempt(job) <= until]
+    names = [str(job.get("name")).partition(" (")[0] for job in had]
+    last = pulls.last_check(had)
+    paths, listed = pulls.files(client, number)
+    lacking = tuple(name for name in JOBS if name not in names or (name == pulls.CHECK and last is None))
+    return Vouched(
+        check=str((last or {}).get("conclusion") or ""),
+        lacking=lacking,
+        repeats=not lacking and pulls.repeats(had),
+        edited=tuple(sorted({path for path in paths if path.startswith(_FOLDER)})),
+        listed=listed,
+    )
+
+
+def notice(vouched: Vouched) -> str:
+    """What the reader has to know first of all; empty where the run is the gate's and its workflows are the base's."""
+    said = []
+    if vouched.lacking:
+        said.append(
+            f"**This run is not the gate's:** it had no {_names(vouched.lacking)}. Whatever colour its checks have, nothing was judged."
+        )
+    if vouched.edited or not vouched.listed:
+        what = (
+            _names(vouched.edited) if vouched.edited else f"more than {pulls.MOST_FILES} files, perhaps workflows too"
+        )
+        said.append(
+            f"**This pull request edits what runs on GitHub:** {what}. Its runs are those of its own workflows, and a green "
+            "check is what they make of it: it tells nothing before a code owner has read them."
+        )
+    return "".join(f"> [!CAUTION]\n> {sentence}\n\n" for sentence in said)
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(page.code(name[:_MOST_NAME]) for name in names[:_MOST_NAMES]) + more
+
+
+# One file out of an artifact that anybody may have made.
+
+
+def member(data: bytes, name: str, *, most_bytes: int) -> bytes:
+    """The content of one member of a zip.
+
+    Args:
+        data: The whole zip.
+        name: The member's name, a plain one.
+        most_bytes: Of the content; more is neither accepted nor unpacked.
+
+    Raises:
+        GateError: ``bad-artifact`` for a zip that is broken, large, or holds more than plain files with plain names.
+    """
+    # Counted before zipfile builds an object for each.
+    if data.count(_ENTRY) > _MOST_MEMBERS:
+        _refuse("has too many members", f"at most {_MOST_MEMBERS}")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            info = _only(archive.infolist(), name)
+            if info.file_size > most_bytes:
+                _refuse(f"holds {info.file_size} bytes of {name}", f"at most {most_bytes}")
+            with archive.open(info) as file:
+                content = file.read(most_bytes + 1)
+    except _BROKEN:
+        _refuse("is broken", "a whole zip")
+    if len(content) != info.file_size:
+        _refuse(f"holds {len(content)} bytes of {name}", f"{info.file_size} as it says itself")
+    return content
+
+
+def _only(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
+    for info in members:
+        mode = info.external_attr >> 16
+        if not _NAME.fullmatch(info.orig_filename):  # `filename` is cut at a NUL
+            _refuse("has a member whose name is not plain", "names without a path")
+        if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
+            _refuse("has a member that is no file", "plain files")
+    found = [info for info in members if info.filename == name]
+    if len(found) != 1:
+        _refuse(f"has {len(found)} members named {name}", "one")
+    if found[0].flag_bits & _ENCRYPTED:
+        _refuse(f"has an encrypted {name}", "a plain one")
+    if found[0].compress_type not in _COMPRESSIONS:
+        _refuse(f"has {name} in compression {found[0].compress_type}", "stored or deflated")
+    return found[0]
+
+
+def _refuse(found: str, expected: str) -> NoReturn:
+    raise GateError("bad-artifact", f"The artifact {found}, expected {expected}; run again.")

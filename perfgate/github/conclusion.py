@@ -6,10 +6,14 @@ Owns the record and its file, ``report.json``, which other workflows read and do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
 
 from perfgate.records import SCHEMA, Verdict, exit_code
-from perfgate.store.run import Reader, verdict_to_json
+from perfgate.store import codec
+from perfgate.store.codec import Sentence
+from perfgate.store.run import Sentences, StoredVerdicts
 
 WORKFLOW = "perf.yml"
 """Judges pull requests; its last job is the required check."""
@@ -105,31 +109,42 @@ def conclude(
     return min((code for code in codes if code), default=0)
 
 
-def to_json(conclusion: Conclusion) -> dict[str, Any]:
+class _Card(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A `CardReport` as the file has it."""
+
+    label: Sentence
+    slug: Sentence
+    machine: Sentence
+    problems: Sentences
+    notes: Sentences
+    verdicts: StoredVerdicts
+    proposed: StoredVerdicts | None = None
+
+
+class _File(Struct, frozen=True, kw_only=True):
+    """A `Conclusion` as the file has it."""
+
+    schema: int = SCHEMA
+    exit: Literal[0, 1, 2, 3]
+    base: Sentence
+    head: Sentence
+    target: Sentence
+    edits: Sentences
+    intended: bool
+    label: Sentence = ""
+    problems: Sentences
+    cards: Annotated[tuple[_Card, ...], Meta(max_length=2000)]
+
+    def __post_init__(self) -> None:
+        cards = tuple(codec.as_record(card, CardReport) for card in self.cards)
+        given = conclude(cards, edits=self.edits, intended=self.intended, problems=self.problems)
+        if given != self.exit:
+            raise ValueError(f"it has the exit code {self.exit}, expected {given}, which its cards give")
+
+
+def to_json(conclusion: Conclusion) -> Any:  # noqa: ANN401 - any JSON
     """The object that `read_conclusion` reads back."""
-    return {
-        "schema": SCHEMA,
-        "exit": conclusion.exit,
-        "base": conclusion.base,
-        "head": conclusion.head,
-        "target": conclusion.target,
-        "edits": list(conclusion.edits),
-        "intended": conclusion.intended,
-        "label": conclusion.label,
-        "problems": list(conclusion.problems),
-        "cards": [
-            {
-                "label": card.label,
-                "slug": card.slug,
-                "machine": card.machine,
-                "problems": list(card.problems),
-                "notes": list(card.notes),
-                "verdicts": [verdict_to_json(verdict) for verdict in card.verdicts],
-            }
-            | ({} if card.proposed is None else {"proposed": [verdict_to_json(verdict) for verdict in card.proposed]})
-            for card in conclusion.cards
-        ],
-    }
+    return codec.encode(codec.as_record(conclusion, _File))
 
 
 def read_conclusion(text: str | bytes, *, source: str) -> Conclusion:
@@ -138,32 +153,4 @@ def read_conclusion(text: str | bytes, *, source: str) -> Conclusion:
     Raises:
         GateError: ``not-json``, ``other-schema`` or ``malformed``; also for an exit code that its cards do not give.
     """
-    read = Reader(source)
-    root = read.document(text)
-    cards = tuple(
-        CardReport(
-            label=read.text(entry, "label"),
-            slug=read.text(entry, "slug"),
-            machine=read.text(entry, "machine"),
-            problems=read.texts(entry, "problems"),
-            notes=read.texts(entry, "notes"),
-            verdicts=read.verdicts(entry, "verdicts"),
-            proposed=read.verdicts(entry, "proposed") if "proposed" in entry else None,
-        )
-        for entry in read.objects(root, "cards")
-    )
-    found = Conclusion(
-        exit=read.exit_code(root),
-        base=read.text(root, "base"),
-        head=read.text(root, "head"),
-        target=read.text(root, "target"),
-        edits=read.texts(root, "edits"),
-        intended=read.truth(root, "intended"),
-        label=read.text(root, "label") if "label" in root else "",
-        problems=read.texts(root, "problems"),
-        cards=cards,
-    )
-    given = conclude(cards, edits=found.edits, intended=found.intended, problems=found.problems)
-    if given != found.exit:
-        read.refuse(f"has the exit code {found.exit}", f"{given}, which its cards give")
-    return found
+    return codec.as_record(codec.decode(text, _File, source=source, remedy="run again", versioned=True), Conclusion)

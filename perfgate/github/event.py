@@ -1,6 +1,6 @@
-"""What a workflow run is about, read from GitHub's event: which commit is judged, by which, and whose it is.
+"""What a workflow run is about, read from GitHub's event; and what a job is given, says and leaves for later ones.
 
-Owns the reading of payloads. Decides nothing.
+Owns the reading of payloads and of GitHub's variables. Decides nothing; needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perfgate.github.api import for_log
 from perfgate.records import GateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MOST_SAID = 2000
+"""Characters of a line in a job's log."""
 PULL_REQUEST = "pull_request"
 MERGE_GROUP = "merge_group"
 PUSH = "push"
@@ -204,3 +207,43 @@ def _text(parent: Mapping[str, Any], *keys: str) -> str:
     if not isinstance(value, str) or not value:
         raise GateError("bad-event", f"The event's payload has no {'.'.join(keys)}, expected text; run again.")
     return value
+
+
+def arguments_of(given: list[str], count: int) -> list[str]:
+    """A command's words, as many as it takes.
+
+    Raises:
+        GateError: ``bad-usage``.
+    """
+    if len(given) != count:
+        raise GateError(
+            "bad-usage", f"{len(given)} arguments were given, expected {count}; see python -m perfgate.github."
+        )
+    return given
+
+
+def run_number(environment: Mapping[str, str]) -> int:
+    """GitHub's number of this run."""
+    run = environment.get("GITHUB_RUN_ID", "")
+    if not (run.isascii() and run.isdecimal()):
+        raise GateError(
+            "not-on-github", f"GITHUB_RUN_ID is {run[:40]!r}, expected a number; this is for GitHub's jobs."
+        )
+    return int(run)
+
+
+def set_outputs(environment: Mapping[str, str], values: Mapping[str, str]) -> None:
+    """Set the job's outputs; a value is one line, so that none can begin another."""
+    append(environment, "GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in values.items()))
+
+
+def append(environment: Mapping[str, str], variable: str, text: str) -> None:
+    """Add to the file that a variable names, where there is one."""
+    if environment.get(variable):
+        with Path(environment[variable]).open("a", encoding="utf-8") as stream:
+            stream.write(text)
+
+
+def say(text: str) -> None:
+    """One line that GitHub's runner takes for no command."""
+    print(for_log(text, most=MOST_SAID))

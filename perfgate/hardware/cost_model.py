@@ -18,22 +18,40 @@ from ``GROUP_M``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from perfgate.hardware.occupancy import occupancy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from perfgate.hardware.parameters import ModelCard
-    from perfgate.records import KernelFacts
 
 _MANY_ROUNDS = 8
 """Rounds of blocks beyond which a multiprocessor that is done takes the next block, so that nothing is rounded up."""
 _KEPT_SHARE = 0.6
 """Of L2, what another kernel wrote just before may take and still be there."""
 _FEW_ROWS = 64.0
+
+
+class Kernel(Protocol):
+    """What the model asks of a kernel's machine code; `perfgate.store.compiled.KernelFacts` has it, and says what each is."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def config(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def registers(self) -> int: ...  # noqa: D102
+    @property
+    def shared_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def spill_instructions(self) -> int: ...  # noqa: D102
+    @property
+    def instructions(self) -> Mapping[str, int]: ...  # noqa: D102
+    @property
+    def main_loop(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +106,16 @@ class Prediction:
     """One launch's modelled time."""
 
     time_s: float
-    bound: str
-    """What takes longest: ``tensor cores``, ``issue``, ``shared memory``, ``L2``, ``latency``, ``DRAM`` or ``launch``."""
     terms_s: tuple[tuple[str, float], ...]
-    """Time of each alone, longest first."""
+    """Time of each alone, longest first: ``tensor cores``, ``issue``, ``shared memory``, ``L2``, ``latency``, ``DRAM``, ``launch``."""
     dram_bytes: float
     blocks_per_sm: int
     hit_percent: float | None = None
+
+    @property
+    def bound(self) -> str:
+        """What takes longest."""
+        return self.terms_s[0][0]
 
     @property
     def share(self) -> float:
@@ -112,22 +133,22 @@ def traffic(work: Product, card: ModelCard, *, at_once: int) -> Traffic:
     """
     tiles_m, tiles_n = -(-work.m // work.block_m), -(-work.n // work.block_n)
     group = min(work.group, tiles_m)
-    row_bytes, column_bytes = work.k * work.operand_bytes, work.k * work.operand_bytes
-    a_bytes, b_bytes = work.m * row_bytes, work.n * column_bytes
+    row_bytes = work.k * work.operand_bytes  # and of a column of B
+    a_bytes, b_bytes = work.m * row_bytes, work.n * row_bytes
     # B comes again for every group of rows, unless all that a group touches is still there.
     group_rows = group * work.block_m
     swept = group_rows * row_bytes + b_bytes + group_rows * work.n * work.result_bytes
     groups = -(-tiles_m // group)
     b_times = 1.0 if swept < card.l2_bytes else max(1.0, groups / max(1.0, at_once / (group * tiles_n)))
     # The group's rows of A come again for every column of tiles, on the same condition.
-    passed = group_rows * row_bytes + work.block_n * (column_bytes + group_rows * work.result_bytes)
+    passed = group_rows * row_bytes + work.block_n * (row_bytes + group_rows * work.result_bytes)
     a_times = 1.0 if passed < card.l2_bytes else max(1.0, tiles_n / max(1.0, at_once / group))
     reads = (a_bytes * a_times + b_bytes * b_times) * work.batch
     if work.warm and (a_bytes + b_bytes) * work.batch < _KEPT_SHARE * card.l2_bytes:
         reads -= (a_bytes + b_bytes) * work.batch
     blocks = tiles_m * tiles_n * work.batch
     return Traffic(
-        l2_read_bytes=float(blocks * (work.block_m * row_bytes + work.block_n * column_bytes)) * work.share,
+        l2_read_bytes=float(blocks * (work.block_m + work.block_n) * row_bytes) * work.share,
         dram_read_bytes=max(reads, 0.0),
         result_bytes=float(work.m * work.n * work.batch * work.result_bytes),
     )
@@ -138,7 +159,7 @@ def passed_s(moved_bytes: float, card: ModelCard) -> float:
     return moved_bytes / (card.dram_bytes_per_s * card.stream_share)
 
 
-def predict(facts: KernelFacts, work: Product | Stream, card: ModelCard) -> Prediction:
+def predict(facts: Kernel, work: Product | Stream, card: ModelCard) -> Prediction:
     """The time of one launch.
 
     Args:
@@ -150,22 +171,23 @@ def predict(facts: KernelFacts, work: Product | Stream, card: ModelCard) -> Pred
         ValueError: A product without tensor cores in a loop, one that spills, which the formulas were never held to, or a
             kernel that the card cannot hold.
     """
-    fit = occupancy(
-        card.limits,
-        warps=facts.config["num_warps"],
-        registers=facts.registers,
-        shared_bytes=facts.shared_bytes,
-    )
+    warps, shared_bytes = facts.config["num_warps"], facts.shared_bytes
+    fit = occupancy(card.limits, warps=warps, registers=facts.registers, shared_bytes=shared_bytes)
     if isinstance(work, Stream):
         moved = work.read_bytes + work.written_bytes
         dram_s = passed_s(moved, card)
-        return _prediction(dram_s + card.launch_s, {"DRAM": dram_s, "launch": card.launch_s}, moved, fit.blocks_per_sm)
+        return Prediction(
+            time_s=dram_s + card.launch_s,
+            terms_s=_longest_first({"DRAM": dram_s, "launch": card.launch_s}),
+            dram_bytes=moved,
+            blocks_per_sm=fit.blocks_per_sm,
+        )
     if fit.blocks_per_sm < 1 or facts.spill_instructions or not facts.main_loop.get("tensor_flops"):
         raise ValueError(f"{facts.name} has no tensor cores in a loop, spills, or does not fit the card")
     return _product(facts, work, card, resident=fit.blocks_per_sm)
 
 
-def _product(facts: KernelFacts, work: Product, card: ModelCard, *, resident: int) -> Prediction:
+def _product(facts: Kernel, work: Product, card: ModelCard, *, resident: int) -> Prediction:
     warps, loop = facts.config["num_warps"], facts.main_loop
     blocks = -(-work.m // work.block_m) * -(-work.n // work.block_n) * work.batch
     multiprocessors = card.limits.multiprocessors
@@ -212,34 +234,27 @@ def _product(facts: KernelFacts, work: Product, card: ModelCard, *, resident: in
     time_s = _together((multiprocessor_s, dram_s), card.overlap_whole) + card.launch_s
     terms = {unit: most * trips * clocks / card.clock_hz for unit, clocks in per_trip.items()}
     terms |= {"latency": latency_s, "DRAM": dram_s, "launch": card.launch_s}
-    return _prediction(time_s, terms, dram_bytes, resident, hit_percent=moved.hit_percent)
+    return Prediction(
+        time_s=time_s,
+        terms_s=_longest_first(terms),
+        dram_bytes=dram_bytes,
+        blocks_per_sm=resident,
+        hit_percent=moved.hit_percent,
+    )
 
 
 def total(predictions: Sequence[Prediction]) -> Prediction:
     """A call that launches one kernel after the other; its bound is that of the longest."""
     longest = max(predictions, key=lambda one: one.time_s)
-    return Prediction(
+    return replace(
+        longest,
         time_s=sum(one.time_s for one in predictions),
-        bound=longest.bound,
-        terms_s=longest.terms_s,
         dram_bytes=sum(one.dram_bytes for one in predictions),
-        blocks_per_sm=longest.blocks_per_sm,
-        hit_percent=longest.hit_percent,
     )
 
 
-def _prediction(
-    time_s: float, terms: dict[str, float], dram_bytes: float, resident: int, *, hit_percent: float | None = None
-) -> Prediction:
-    ordered = tuple(sorted(terms.items(), key=lambda term: -term[1]))
-    return Prediction(
-        time_s=time_s,
-        bound=ordered[0][0],
-        terms_s=ordered,
-        dram_bytes=dram_bytes,
-        blocks_per_sm=resident,
-        hit_percent=hit_percent,
-    )
+def _longest_first(terms: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(terms.items(), key=lambda term: -term[1]))
 
 
 def _operand_bits(unit: str) -> int:

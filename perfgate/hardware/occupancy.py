@@ -7,7 +7,12 @@ warps and the largest shared-memory carve-out, which is what a driver picks for 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +29,20 @@ class Architecture:
     multiprocessors: int
     warps_per_sm: int
     blocks_per_sm: int
-    warps_per_block: int
-    registers_per_sm: int
-    registers_per_thread: int
-    register_granularity: int
-    """Registers are handed to a warp in multiples of this."""
-    sub_partitions: int
-    """Warps of a block are dealt round over this many register files."""
     shared_per_sm: int
     shared_per_block: int
     """Most that a block may use, static and dynamic together (opt-in limit)."""
-    shared_reserved: int
+    # The same on both.
+    warps_per_block: int = 32
+    registers_per_sm: int = 65536
+    registers_per_thread: int = 255
+    register_granularity: int = 256
+    """Registers are handed to a warp in multiples of this."""
+    sub_partitions: int = 4
+    """Warps of a block are dealt round over this many register files."""
+    shared_reserved: int = 1024
     """Taken by the system for every resident block, on top of what the kernel uses."""
-    shared_granularity: int
+    shared_granularity: int = 128
 
 
 ARCHITECTURES = (
@@ -46,15 +52,8 @@ ARCHITECTURES = (
         multiprocessors=128,
         warps_per_sm=48,
         blocks_per_sm=24,
-        warps_per_block=32,
-        registers_per_sm=65536,
-        registers_per_thread=255,
-        register_granularity=256,
-        sub_partitions=4,
         shared_per_sm=100 * 1024,
         shared_per_block=99 * 1024,
-        shared_reserved=1024,
-        shared_granularity=128,
     ),
     Architecture(
         name="sm_90",
@@ -62,32 +61,23 @@ ARCHITECTURES = (
         multiprocessors=132,
         warps_per_sm=64,
         blocks_per_sm=32,
-        warps_per_block=32,
-        registers_per_sm=65536,
-        registers_per_thread=255,
-        register_granularity=256,
-        sub_partitions=4,
         shared_per_sm=228 * 1024,
         shared_per_block=227 * 1024,
-        shared_reserved=1024,
-        shared_granularity=128,
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Occupancy:
-    """Resident blocks of one multiprocessor, and the limit that each resource sets alone."""
+    """Resident blocks of one multiprocessor, and what stops the next one."""
 
     blocks_per_sm: int
     warps_percent: float
     """Resident warps as a percentage of the multiprocessor's warp slots (theoretical occupancy)."""
     limited_by: str
     """The scarce resource: `registers`, `shared memory`, `warps` or `blocks`; joined by ` and ` where several bind."""
-    by_registers: int
-    by_shared: int
-    by_warps: int
-    by_blocks: int
+    limits: Mapping[str, int]
+    """Blocks that each resource leaves room for alone."""
 
 
 def architecture(name: str) -> Architecture:
@@ -96,11 +86,28 @@ def architecture(name: str) -> Architecture:
     Raises:
         KeyError: no such architecture here; the message names those there are.
     """
-    found = next((arch for arch in ARCHITECTURES if arch.name == name), None)
-    if found is None:
-        known = ", ".join(arch.name for arch in ARCHITECTURES)
-        raise KeyError(f"no limits are stated for the architecture {name!r}; known: {known}")
-    return found
+    for arch in ARCHITECTURES:
+        if arch.name == name:
+            return arch
+    known = ", ".join(arch.name for arch in ARCHITECTURES)
+    raise KeyError(f"no limits are stated for the architecture {name!r}; known: {known}")
+
+
+_NAME = re.compile(r"(?:sm_?)?(?P<number>\d+)[a-z]?")
+
+
+def target(code_path: str, *, native: str) -> str:
+    """The architecture that is compiled for on a card that runs this code path: ``sm_90`` of ``sm90a``.
+
+    Args:
+        code_path: ``native``, or what Triton is told to lower for: ``sm89``, ``sm_89``, ``sm90a``. Another text is no
+            architecture and stays as it is.
+        native: The card's own architecture.
+    """
+    if code_path == "native":
+        return native
+    found = _NAME.fullmatch(code_path)
+    return f"sm_{found['number']}" if found else code_path
 
 
 def occupancy(arch: Architecture, *, warps: int, registers: int, shared_bytes: int) -> Occupancy:
@@ -121,22 +128,16 @@ def occupancy(arch: Architecture, *, warps: int, registers: int, shared_bytes: i
     if warps < 1 or not 1 <= registers <= arch.registers_per_thread or shared_bytes < 0:
         raise ValueError(f"no such kernel: {warps} warps, {registers} registers, {shared_bytes} bytes of shared memory")
 
-    by_warps = arch.warps_per_sm // warps if warps <= arch.warps_per_block else 0
-
     # A warp's registers come in whole allocation units, and each sub-partition has its own register file, which a warp
     # cannot straddle. (NVIDIA's further test of the whole block's registers never decides: a block that fails it has
     # more warps than the files hold.)
     warp_registers = _up(32 * registers, arch.register_granularity)
     warps_by_registers = arch.sub_partitions * (arch.registers_per_sm // arch.sub_partitions // warp_registers)
-    by_registers = warps_by_registers // warps
-
     block_shared = _up(shared_bytes + arch.shared_reserved, arch.shared_granularity)
-    by_shared = arch.shared_per_sm // block_shared if shared_bytes <= arch.shared_per_block else 0
-
     limits = {
-        "registers": by_registers,
-        "shared memory": by_shared,
-        "warps": by_warps,
+        "registers": warps_by_registers // warps,
+        "shared memory": arch.shared_per_sm // block_shared if shared_bytes <= arch.shared_per_block else 0,
+        "warps": arch.warps_per_sm // warps if warps <= arch.warps_per_block else 0,
         "blocks": arch.blocks_per_sm,
     }
     blocks = min(limits.values())
@@ -144,10 +145,7 @@ def occupancy(arch: Architecture, *, warps: int, registers: int, shared_bytes: i
         blocks_per_sm=blocks,
         warps_percent=100 * blocks * warps / arch.warps_per_sm,
         limited_by=" and ".join(name for name, limit in limits.items() if limit == blocks),
-        by_registers=by_registers,
-        by_shared=by_shared,
-        by_warps=by_warps,
-        by_blocks=arch.blocks_per_sm,
+        limits=limits,
     )
 
 

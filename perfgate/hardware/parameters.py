@@ -2,7 +2,7 @@
 
 Published limits are the cards' own (``perfgate.hardware.gpus``, ``perfgate.hardware.occupancy``). What no data sheet says, such as how long a
 step of the pipeline takes that nothing hides, was fitted once to times of this kernel's tiles on an H100
-(`perf_tests/model_study.py` says on which, and holds the model to others). Nothing here was measured on a 4090.
+(`studies/cost_model` says on which, and holds the model to others). Nothing here was measured on a 4090.
 """
 
 from __future__ import annotations

@@ -234,3 +234,27 @@ def _first_line(error: BaseException) -> str:
     assembler = _ASSEMBLER_LINE.search(text)
     line = assembler["text"] if assembler else next(line for line in text.splitlines() if line.strip())
     return _DIRECTORY.sub("", line.strip())
+
+
+def launch_config(kernel: Any) -> dict[str, Any]:  # noqa: ANN401 - Triton's CompiledKernel
+    """What was chosen for this build: the kernel's constexpr arguments, warps, stages, and rarer options where set."""
+    function, metadata = kernel.src.fn, kernel.metadata
+    constexprs = {
+        function.arg_names[path[0]]: _plain(value)
+        for path, value in kernel.src.constants.items()
+        if len(path) == 1 and function.params[path[0]].is_constexpr
+    }
+    rare = {"num_ctas": metadata.num_ctas} if metadata.num_ctas != 1 else {}
+    rare |= {"maxnreg": metadata.maxnreg} if metadata.maxnreg is not None else {}
+    return {**constexprs, "num_warps": metadata.num_warps, "num_stages": metadata.num_stages, **rare}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a constexpr may be anything
+    """A constexpr as JSON can hold it, the same in every process."""
+    if type(value).__name__ == "constexpr":
+        value = value.value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return getattr(value, "__qualname__", str(value))

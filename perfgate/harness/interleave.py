@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-
-class Watch(Protocol):
-    """What sampling needs of a stopwatch."""
-
-    def prepare(self) -> None:
-        """Make the device ready for a timed launch."""
-
-    def time(self, launch: Callable[[], object], /) -> float:
-        """Seconds of one prepared launch."""
+    from perfgate.harness.timer import Stopwatch
 
 
 class Benchmark(Protocol):
@@ -47,7 +39,7 @@ def interleave(  # noqa: PLR0913 - each is one independent choice, all by name
     kernel: Callable[[], object],
     others: Mapping[str, Callable[[], object]],
     *,
-    watch: Watch,
+    watch: Stopwatch,
     rounds: int,
     warmup_rounds: int,
     seed: int,

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from perfgate.codegen.extract import launch_config
+from perfgate.harness.compile_only import launch_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,8 +28,16 @@ class Launched:
 
     code: str = ""
     """A hash of it all; empty where nothing was launched."""
+    names: tuple[str, ...] = ()
+    """Of the kernels, in launch order."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """By kernel, its tile, warps and stages; a kernel that is launched again is numbered (``name#2``)."""
+    """By kernel as `numbered`, its tile, warps and stages."""
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names of their own for launches: a kernel that is launched again is numbered (``name#2``)."""
+    counts = [names[: at + 1].count(name) for at, name in enumerate(names)]
+    return [name if count == 1 else f"{name}#{count}" for name, count in zip(names, counts, strict=True)]
 
 
 def launched_by(call: Callable[[], object]) -> Launched:
@@ -37,15 +45,14 @@ def launched_by(call: Callable[[], object]) -> Launched:
     digest, config = hashlib.sha256(), {}
     with _watched() as launches:
         call()
-    names = [kernel.name for kernel, _ in launches]
-    for at, (kernel, grid) in enumerate(launches):
+    names = tuple(kernel.name for kernel, _ in launches)
+    for title, (kernel, grid) in zip(numbered(names), launches, strict=True):
         metadata = kernel.metadata
         launch = (kernel.name, grid, metadata.num_warps, metadata.num_ctas, metadata.shared)
         digest.update(repr(launch).encode())
         digest.update(_code(kernel.asm["ptx"]).encode())
-        number = names[: at + 1].count(kernel.name)
-        config[kernel.name if number == 1 else f"{kernel.name}#{number}"] = launch_config(kernel)
-    return Launched(code=digest.hexdigest(), config=config) if launches else Launched()
+        config[title] = launch_config(kernel)
+    return Launched(code=digest.hexdigest(), names=names, config=config) if launches else Launched()
 
 
 def code_of(call: Callable[[], object]) -> str:

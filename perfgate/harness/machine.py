@@ -6,6 +6,7 @@ torch itself and a driver that crashes takes down the question only.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -63,13 +64,16 @@ def look() -> dict[str, str]:
     }
     if not torch.cuda.is_available():
         return {**found, "why": _why_no_card(torch)}
+    import pynvml
+
+    pynvml.nvmlInit()
     properties = torch.cuda.get_device_properties(0)
     return {
         **found,
         "gpu": str(properties.name),
-        "uuid": _name_of(str(properties.uuid)),
+        "uuid": _name_of(pynvml, str(properties.uuid)),
         "memory_bytes": str(properties.total_memory),
-        "driver": _driver_version(),
+        "driver": str(pynvml.nvmlSystemGetDriverVersion()),
     }
 
 
@@ -89,14 +93,7 @@ def _why_no_card(torch: Any) -> str:  # noqa: ANN401 - the module itself
     return f"the driver lists {count} cards but torch cannot use any; its CUDA {torch.version.cuda} may be newer than the driver"
 
 
-def _driver_version() -> str:
-    import pynvml
-
-    pynvml.nvmlInit()
-    return str(pynvml.nvmlSystemGetDriverVersion())
-
-
-def _name_of(uuid: str) -> str:
+def _name_of(nvml: Any, uuid: str) -> str:  # noqa: ANN401 - the module itself
     """The name that the driver's library has for torch's first card; torch itself leaves out what kind it is.
 
     Asking by name rather than by number is what makes CUDA_VISIBLE_DEVICES right, however it chooses: torch counts
@@ -104,15 +101,10 @@ def _name_of(uuid: str) -> str:
     """
     if uuid.startswith(("GPU-", "MIG-")):
         return uuid
-    import pynvml
-
-    for kind in ("GPU", "MIG"):
-        try:
-            pynvml.nvmlInit()
-            pynvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}")
-        except pynvml.NVMLError:
-            continue
-        return f"{kind}-{uuid}"
+    for name in (f"GPU-{uuid}", f"MIG-{uuid}"):
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlDeviceGetHandleByUUID(name)
+            return name
     return f"GPU-{uuid}"
 
 

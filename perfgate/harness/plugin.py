@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perfgate import settings
+from perfgate.config import Settings, read_settings
 from perfgate.harness import machine
+from perfgate.project import load_kernel
 from perfgate.records import SCHEMA, GateError
 from perfgate.store.reference import LoadedSide
 
@@ -47,20 +48,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse what would make a run pass without measuring, and start the record."""
     option = config.option
+    shared = getattr(option, "dist", "no") != "no" or getattr(option, "numprocesses", None)
+    why = ""
     if getattr(option, "benchmark_disable", False) or getattr(option, "benchmark_skip", False):
         flag = "--benchmark-disable" if option.benchmark_disable else "--benchmark-skip"
-        pytest.exit(
-            f"perfgate: {flag} turns every benchmark off, so nothing would be judged; run without it.", _INVALID_EXIT
-        )
-    if hasattr(config, "workerinput") or getattr(option, "dist", "no") != "no" or getattr(option, "numprocesses", None):
-        pytest.exit(
-            "perfgate: under pytest-xdist pytest-benchmark turns itself off and cases would share the card; run without -n.",
-            _INVALID_EXIT,
-        )
-    if not config.pluginmanager.hasplugin("benchmark"):
-        pytest.exit(
-            "perfgate: pytest-benchmark is not loaded (-p no:benchmark?); nothing could be timed.", _INVALID_EXIT
-        )
+        why = f"{flag} turns every benchmark off, so nothing would be judged; run without it."
+    elif hasattr(config, "workerinput") or shared:
+        why = "under pytest-xdist pytest-benchmark turns itself off and cases would share the card; run without -n."
+    elif not config.pluginmanager.hasplugin("benchmark"):
+        why = "pytest-benchmark is not loaded (-p no:benchmark?); nothing could be timed."
+    if why:
+        pytest.exit(f"perfgate: {why}", _INVALID_EXIT)
     if option.perfgate_seed is None:
         option.perfgate_seed = secrets.randbelow(2**31)
     config.pluginmanager.register(Record(config), "perfgate-record")
@@ -171,15 +169,9 @@ class Record:
     def pytest_benchmark_generate_machine_info(self) -> dict[str, str]:
         """What a dashboard wants of the host; pytest-benchmark's own asks the processor for a second in every launch."""
         host = platform.uname()
-        return {
-            "node": host.node,
-            "processor": host.processor,
-            "machine": host.machine,
-            "system": host.system,
-            "release": host.release,
-            "python_implementation": platform.python_implementation(),
-            "python_version": platform.python_version(),
-        }
+        known = {name: getattr(host, name) for name in ("node", "processor", "machine", "system", "release")}
+        python = {"implementation": platform.python_implementation(), "version": platform.python_version()}
+        return known | {f"python_{name}": value for name, value in python.items()}
 
 
 def _case_id(item: pytest.Item) -> str:
@@ -197,12 +189,12 @@ def _last_line(text: str) -> str:
     return lines[-1].strip() if lines else ""
 
 
-def _settings(config: pytest.Config) -> settings.Settings:
-    return settings.load(config.rootpath)
+def _settings(config: pytest.Config) -> Settings:
+    return read_settings(config.rootpath)
 
 
 @pytest.fixture(scope="session")
-def gate_settings(pytestconfig: pytest.Config) -> settings.Settings:
+def gate_settings(pytestconfig: pytest.Config) -> Settings:
     """The project's settings."""
     return _settings(pytestconfig)
 
@@ -215,9 +207,9 @@ def seed(pytestconfig: pytest.Config) -> int:
 
 
 @pytest.fixture(scope="session")
-def kernel(gate_settings: settings.Settings) -> ModuleType:
+def kernel(gate_settings: Settings) -> ModuleType:
     """The kernel file under test, imported."""
-    return settings.load_kernel(gate_settings.root / gate_settings.kernel)
+    return load_kernel(gate_settings.root / gate_settings.kernel)
 
 
 @pytest.fixture(scope="session")
@@ -228,7 +220,7 @@ def other_side(pytestconfig: pytest.Config) -> LoadedSide | None:
         return None
     kind, name = pytestconfig.option.perfgate_other_is
     cache = pytestconfig.rootpath / ".perfgate" / "triton-cache-other"
-    return LoadedSide(kind=kind, name=name, kernel=settings.load_kernel(path, "kernel_other"), cache=str(cache))
+    return LoadedSide(kind=kind, name=name, kernel=load_kernel(path, "kernel_other"), cache=str(cache))
 
 
 @pytest.fixture(scope="session")
@@ -253,7 +245,7 @@ def monitor() -> machine.Monitor:
 
 
 @pytest.fixture(scope="session")
-def stopwatch(gate_settings: settings.Settings) -> Stopwatch:
+def stopwatch(gate_settings: Settings) -> Stopwatch:
     """The stopwatch, sized for the card's L2 cache and clock."""
     clock_hz = _monitor().max_sm_clock_hz()
     import torch

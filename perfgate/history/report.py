@@ -1,6 +1,6 @@
-"""A history put before a reader: text on 80 columns, Markdown, JSON. Decides nothing.
+"""A history put before a reader: text on 80 columns, JSON. Decides nothing.
 
-What comes from files and commits is untrusted text: control characters are shown as ``?``, Markdown's own are escaped.
+What comes from files and commits is untrusted text: control characters are shown as ``?``.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ import json
 import textwrap
 from typing import TYPE_CHECKING
 
-from perfgate.history.record import RUN
-from perfgate.report.markdown import escaped, plain
-from perfgate.text import duration, percent
+from perfgate.history.points import RUN
+from perfgate.text import aligned, duration, percent, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from perfgate.history.record import CaseHistory, CompiledPoint, History, LeftOut, TimePoint, Update
+    from perfgate.history.points import CaseHistory, CompiledPoint, History, TimePoint, Update
 
 _WIDTH = 80
 _BARS = "▁▂▃▄▅▆▇█"
@@ -61,7 +60,8 @@ def format_text(history: History, *, details: bool) -> str:
         history: What to show.
         details: Every point of every case, rather than a line a case.
     """
-    lines = [*_wrapped(_title(history)), *(line for note in history.notes for line in _wrapped(f"note: {note}"))]
+    title = f"history of {history.card or 'no card'}, and of machine code for {history.target}"
+    lines = [*_wrapped(title), *(line for note in history.notes for line in _wrapped(f"note: {note}"))]
     lines += ["", "updates"]
     for number, update in enumerate(history.updates, 1):
         lines += _wrapped(f"{number:>3} {_update(update)}", hang=" " * 4)
@@ -69,44 +69,23 @@ def format_text(history: History, *, details: bool) -> str:
     for case in history.cases if details else ():
         times = [point.time_s for point in case.times]
         lines += [plain(f"{case.case}  {sparkline(times) if times else 'no times'}")[:_WIDTH]]
-        lines += _columns(_TIMES, _time_rows(case, history)) if times else []
-        lines += [line for said in _without_drift(case) for line in _wrapped(said)]
+        lines += aligned(_TIMES, _time_rows(case, history), words=_WORDS) if times else []
+        for reason in dict.fromkeys(point.drift_left_out for point in case.times if point.drift_left_out):
+            numbers = ", ".join(str(point.update + 1) for point in case.times if point.drift_left_out == reason)
+            lines += _wrapped(f"no drift of {numbers}: {reason}")
         lines += [""] if times and case.compiled else []
-        lines += _columns(_COMPILED, _compiled_rows(case, history)) if case.compiled else []
+        lines += aligned(_COMPILED, _compiled_rows(case, history), words=_WORDS) if case.compiled else []
         lines += [""]
-    lines += [] if details else [*_columns(_OVERVIEW, map(_overview, history.cases)), ""]
+    lines += [] if details else [*aligned(_OVERVIEW, map(_overview, history.cases), words=_WORDS), ""]
     lines += [*_wrapped(_DETAILS_LEGEND if details else _OVERVIEW_LEGEND), ""]
     for one in history.left_out:
-        lines += _wrapped(f"left out: {_left_out(one)}")
-    return "\n".join([*lines, _last(history)])
-
-
-def format_markdown(history: History, *, details: bool) -> str:
-    """The same as Markdown. Arguments as `format_text`."""
-    parts = [f"**{escaped(_title(history))}**", *(f"Note: {escaped(note)}." for note in history.notes)]
-    parts.append("\n".join(f"{number}. {escaped(_update(one))}" for number, one in enumerate(history.updates, 1)))
-    for case in history.cases if details else ():
-        parts.append(f"### {escaped(case.case)}")
-        parts += [_table(_TIMES, _time_rows(case, history))] if case.times else []
-        parts += [escaped(said) for said in _without_drift(case)]
-        parts += [_table(_COMPILED, _compiled_rows(case, history))] if case.compiled else []
-    parts += [] if details else [_table(_OVERVIEW, map(_overview, history.cases))]
-    parts.append(escaped(_DETAILS_LEGEND if details else _OVERVIEW_LEGEND))
-    left_out = "\n".join(f"- {escaped(_left_out(one))}" for one in history.left_out)
-    parts += [f"Left out:\n\n{left_out}"] if left_out else []
-    return "\n\n".join([*parts, escaped(_last(history))])
-
-
-def _title(history: History) -> str:
-    return f"history of {history.card or 'no card'}, and of machine code for {history.target}"
-
-
-def _last(history: History) -> str:
+        where = f"{one.file} of {one.where}" if one.file != one.where else one.file
+        lines += _wrapped(f"left out: {where} ({one.reason}): {one.text}")
     runs = sum(update.kind == RUN for update in history.updates)
     said = f"{_count(len(history.cases), 'case')} in {_count(len(history.updates) - runs, 'commit')}"
     said += f" and {_count(runs, 'run')}" if runs else ""
     left_out = f"; {_count(len(history.left_out), 'file')} left out, named above" if history.left_out else ""
-    return f"history: {said}{left_out}"
+    return "\n".join([*lines, f"history: {said}{left_out}"])
 
 
 def _count(number: int, what: str) -> str:
@@ -121,15 +100,11 @@ def _update(update: Update) -> str:
     return f"{date:<10} {update.commit[:8]} {reasons} [{', '.join(update.files)}]"
 
 
-def _left_out(one: LeftOut) -> str:
-    said = f"{one.file} of {one.where}" if one.file != one.where else one.file
-    return f"{said} ({one.reason}): {one.text}"
-
-
 def _overview(case: CaseHistory) -> tuple[str, ...]:
     times = [point.time_s for point in case.times]
-    latest = _latest_compiled(case)
-    kernels = latest.kernels if latest else ()
+    # By the pinned compiler where there is one, else by any.
+    pinned = [point for point in case.compiled if point.file.endswith("/compiled.json")]
+    kernels = (pinned or case.compiled)[-1].kernels if case.compiled else ()
     broken = any(point.break_before for point in case.times)
     return (
         case.case,
@@ -141,12 +116,6 @@ def _overview(case: CaseHistory) -> tuple[str, ...]:
         str(sum(kernel.spill_instructions for kernel in kernels)) if kernels else "-",
         str(min(kernel.blocks_per_sm for kernel in kernels)) if kernels else "-",
     )
-
-
-def _latest_compiled(case: CaseHistory) -> CompiledPoint | None:
-    """By the pinned compiler where there is one, else by any."""
-    pinned = [point for point in case.compiled if point.file.endswith("/compiled.json")]
-    return next(reversed(pinned or list(case.compiled)), None)
 
 
 def _time_rows(case: CaseHistory, history: History) -> Iterator[tuple[str, ...]]:
@@ -174,13 +143,6 @@ def _drift(point: TimePoint) -> str:
     return "-" if point.drift is None else f"{percent(point.drift.ratio)}{'!' if point.drift.exceeded else ''}"
 
 
-def _without_drift(case: CaseHistory) -> Iterator[str]:
-    """Why some points have no drift, each reason once."""
-    for reason in dict.fromkeys(point.drift_left_out for point in case.times if point.drift_left_out):
-        numbers = ", ".join(str(point.update + 1) for point in case.times if point.drift_left_out == reason)
-        yield f"no drift of {numbers}: {reason}"
-
-
 def _compiled_rows(case: CaseHistory, history: History) -> Iterator[tuple[str, ...]]:
     """A row a kernel; one row for a point that compiled to what its file held before."""
     before: dict[str, CompiledPoint] = {}
@@ -188,7 +150,7 @@ def _compiled_rows(case: CaseHistory, history: History) -> Iterator[tuple[str, .
         start = (str(point.update + 1), history.updates[point.update].date[:10], point.triton)
         last = before.get(point.file)
         before[point.file] = point
-        if last is not None and last.kernels == point.kernels:
+        if last is not None and last.shown() == point.shown():
             yield (*start, f"as in {last.update + 1}", "", "", "", "", "")
             continue
         for kernel in point.kernels:
@@ -203,27 +165,5 @@ def _compiled_rows(case: CaseHistory, history: History) -> Iterator[tuple[str, .
             )
 
 
-def _columns(head: dict[str, int], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table; what is too long for its column is cut."""
-
-    def line(row: Iterable[str]) -> str:
-        cells = ((name, _cut(plain(cell), width), width) for (name, width), cell in zip(head.items(), row, strict=True))
-        return " ".join(
-            f"{cell:<{width}}" if name in _WORDS else f"{cell:>{width}}" for name, cell, width in cells
-        ).rstrip()
-
-    return [line(row) for row in (tuple(head), *rows)]
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
 def _wrapped(text: str, *, hang: str = "  ") -> list[str]:
     return textwrap.wrap(plain(text), _WIDTH, subsequent_indent=hang, break_on_hyphens=False)
-
-
-def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    names = tuple(head)
-    cells = [names, ["---"] * len(names), *(tuple(map(escaped, row)) for row in rows)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)

@@ -13,17 +13,17 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perfgate import workers
-from perfgate.records import SCHEMA, GateError, Status, Verdict
+from perfgate.measurement.session import invalid
+from perfgate.records import SCHEMA, GateError, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from perfgate.settings import Settings
-
+    from perfgate.config import Settings
 
 _POLL_S = 0.05
 
@@ -42,14 +42,15 @@ class Results:
 
 @dataclass(kw_only=True)
 class TestRun:
-    """A pytest run in a process of its own, started and perhaps not yet allowed to begin its tests."""
+    """A pytest run in a process of its own that imports and collects, and begins its tests when it is told to."""
 
     name: str
     results: Path
     process: subprocess.Popen[bytes]
     go: int | None
-    """Write end of the pipe that lets the tests begin; None where they began at once."""
-    timeout_s: int | None
+    """Write end of the pipe that lets the tests begin; None when they have begun."""
+    timeout_s: float
+    """From then on."""
 
     @property
     def log(self) -> Path:
@@ -115,11 +116,9 @@ def start_tests(  # noqa: PLR0913 - each is one independent choice, all by name
     cases: Collection[str] = (),
     pytest_args: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
-    timeout_s: int | None = None,
-    wait: bool = False,
     other_plugins: bool = True,
 ) -> TestRun:
-    """Start one test file in a process of its own.
+    """Start one test file in a process of its own; it begins no test before `TestRun.begin`.
 
     Args:
         settings: The project's.
@@ -128,28 +127,21 @@ def start_tests(  # noqa: PLR0913 - each is one independent choice, all by name
         cases: Selected cases; empty means all.
         pytest_args: More of pytest's options.
         environment: Added to what a worker gets of this process's own (see `workers`).
-        timeout_s: Seconds from the beginning of the tests.
-        wait: Import and collect, but begin no test before `TestRun.begin`: so a process starts while another measures.
         other_plugins: Load the plugins that happen to be installed, as pytest does. Some cost seconds.
     """
     results_path.parent.mkdir(parents=True, exist_ok=True)
     results_path.unlink(missing_ok=True)
-    added = dict(environment or {})
-    plugins: tuple[str, ...] = ()
-    if not other_plugins:
-        added["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        plugins = ("-p", "benchmark")
+    added = {**(environment or {}), **({} if other_plugins else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})}
+    waiting, go = os.pipe()
     command = [
         *(sys.executable, "-m", "pytest", f"{settings.tests}/{test_file}", "-q", "--no-header", "--tb=short"),
         *("-p", "no:cacheprovider", "-W", "default"),
-        *plugins,
+        *(() if other_plugins else ("-p", "benchmark")),
         f"--perfgate-results={results_path}",
         *(f"--perfgate-case={case}" for case in cases),
         *pytest_args,
+        f"--perfgate-wait={waiting}",
     ]
-    read_end, write_end = os.pipe() if wait else (None, None)
-    if read_end is not None:
-        command.append(f"--perfgate-wait={read_end}")
     with results_path.with_suffix(".log").open("w", encoding="utf-8") as stream:
         process = workers.start(
             command,
@@ -157,11 +149,11 @@ def start_tests(  # noqa: PLR0913 - each is one independent choice, all by name
             environment=workers.environment(**added),
             stdout=stream,
             stderr=subprocess.STDOUT,
-            pass_fds=() if read_end is None else (read_end,),
+            pass_fds=(waiting,),
         )
-    if read_end is not None:
-        os.close(read_end)
-    return TestRun(name=test_file, results=results_path, process=process, go=write_end, timeout_s=timeout_s)
+    os.close(waiting)
+    timeout_s = settings.launch_timeout_s
+    return TestRun(name=test_file, results=results_path, process=process, go=go, timeout_s=timeout_s)
 
 
 def _lines(log: Path) -> list[str]:
@@ -185,7 +177,7 @@ def _why(log: Path, code: int) -> str:
 
 def _read(path: Path, *, fate: str) -> Results:
     """Read what a run left; a test that was running when its process died took it down."""
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    document = json.loads(path.read_text(encoding="utf-8"))
     if document.get("schema") != SCHEMA:
         raise GateError("bad-results", f"{path} has schema {document.get('schema')!r}, expected {SCHEMA}; run again.")
     if document["collect_errors"]:
@@ -216,28 +208,18 @@ def verdicts(results: Results, expected: Collection[str], *, on_purpose: bool) -
         if verdict and (case not in found or verdict.exit_code < found[case].exit_code):
             found[case] = verdict
     if results.deselected and not on_purpose:
-        found["*"] = Verdict(
-            case="*",
-            status=Status.INVALID,
-            reason="deselected",
-            text=f"{len(results.deselected)} tests were deselected, first {results.deselected[0]}, though this run did not ask "
+        found["*"] = invalid(
+            "*",
+            "deselected",
+            f"{len(results.deselected)} tests were deselected, first {results.deselected[0]}, though this run did not ask "
             "for a selection; look at PYTEST_ADDOPTS and the conftest files.",
         )
     seen = {item["case"] for item in results.items.values()}
     for case in sorted(set(expected) - seen):
-        found[case] = Verdict(
-            case=case,
-            status=Status.INVALID,
-            reason="not-run",
-            text=f"{case}: no test ran for it, expected at least one; see that it is collected (pytest --collect-only perf_tests).",
-        )
+        missing = "expected at least one; see that it is collected (pytest --collect-only perf_tests)"
+        found[case] = invalid(case, "not-run", f"{case}: no test ran for it, {missing}.")
     if not results.items:
-        found["*"] = Verdict(
-            case="*",
-            status=Status.INVALID,
-            reason="zero-cases",
-            text="No test ran at all, expected at least one; widen the selection.",
-        )
+        found["*"] = invalid("*", "zero-cases", "No test ran at all, expected at least one; widen the selection.")
     return tuple(found.values())
 
 
@@ -247,18 +229,11 @@ def _verdict(case: str, item: Mapping[str, str]) -> Verdict | None:
         return None
     if outcome == "failed":
         said = text if case in text else f"{case}: {text}"
-        return Verdict(
-            case=case,
-            status=Status.INVALID,
-            reason="wrong-result",
-            text=f"{said}; a wrong kernel gets no speed number, mend it first (nox -s perf -- --case {case}).",
-            wrong=True,
-        )
+        mend = f"a wrong kernel gets no speed number, mend it first (nox -s perf -- --case {case})"
+        return invalid(case, "wrong-result", f"{said}; {mend}.", wrong=True)
     if outcome == "invalid":
-        return Verdict(case=case, status=Status.INVALID, reason=item["reason"], text=item["text"])
-    return Verdict(
-        case=case,
-        status=Status.INVALID,
-        reason="skipped" if outcome == "skipped" else "not-run",
-        text=f"{case}: its test was {outcome}{f' ({text})' if text else ''}, expected a result; a skipped case is never a pass.",
-    )
+        return invalid(case, item["reason"], item["text"])
+    why = f"{outcome}{f' ({text})' if text else ''}"
+    expected = "expected a result; a skipped case is never a pass"
+    reason = "skipped" if outcome == "skipped" else "not-run"
+    return invalid(case, reason, f"{case}: its test was {why}, {expected}.")

@@ -7,16 +7,14 @@ that they are of the very code that was timed. Judges nothing; what cannot be ha
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING
 
 from perfgate.codegen import build
-from perfgate.codegen.key import triton_version
-from perfgate.files import write_whole
+from perfgate.codegen.cache import triton_version
+from perfgate.hardware import occupancy
 from perfgate.hardware.gpus import card, slug
-from perfgate.profiling import why
-from perfgate.profiling.compare import page_document
-from perfgate.profiling.store import read_store
+from perfgate.profiling import report, why
+from perfgate.profiling.store import FILE, OTHER_FILE, read_store
 from perfgate.records import BASELINE_COMMIT, GateError, Status
 from perfgate.store.compiled import read_compiled
 from perfgate.store.locate import compiled_name, find
@@ -27,13 +25,12 @@ if TYPE_CHECKING:
 
     from perfgate.measurement.session import Session
     from perfgate.profiling.store import CaseCounters
-    from perfgate.records import KernelFacts, Recording, Samples, Verdict
+    from perfgate.records import Recording, Samples, Verdict
+    from perfgate.store.compiled import KernelFacts
     from perfgate.store.reference import Side
 
 MOVED_FILE = "moved.json"
 """What moved, as the page of a run takes it."""
-_FILES = ("counters.json", "counters-other.json")
-"""What `nox -s counters` leaves beside the samples."""
 _MOVED = frozenset({Status.SLOWER, Status.FASTER})
 
 
@@ -79,8 +76,7 @@ def explain(
                 against=other.name if other and in_same_launches else "",
             )
         )
-    document = json.dumps(page_document(sides, found), indent=1, ensure_ascii=False) + "\n"
-    write_whole(session.output / MOVED_FILE, document)
+    report.write_for_page(session.output / MOVED_FILE, sides, found)
     return found
 
 
@@ -106,14 +102,14 @@ def _both(
 def _counters(session: Session) -> dict[tuple[str, str], CaseCounters]:
     """Every counted case by its id and the hash of its code; of one that was counted twice, the later."""
     card_folder = slug(session.environment["gpu"], session.environment["code_path"])
-    stored = session.settings.root / session.settings.baselines / card_folder / "counters.json"
+    stored = session.settings.root / session.settings.baselines / card_folder / FILE
     found: dict[tuple[str, str], CaseCounters] = {}
-    for path in (stored, *(session.output / name for name in reversed(_FILES))):
+    for path in (stored, *(session.output / name for name in (OTHER_FILE, FILE))):
         try:
             store = read_store(path)
         except GateError:  # it explains nothing; `nox -s counters` says what is wrong with it
             continue
-        if store and slug(store.card, store.environment.get("code_path", "native")) == card_folder:
+        if store and store.folder == card_folder:
             found |= {(case, one.code): one for case, one in store.cases.items() if one.code}
     return found
 
@@ -122,7 +118,9 @@ def _code(session: Session, cases: Collection[str], other: Side | None) -> dict[
     """The machine code of both sides: compiled now, or where the other side is a stored number, the stored facts."""
     if other is None:
         return _stored_code(session, cases)
-    target = _target(session)
+    known = card(session.environment["gpu"])
+    own = known.architecture if known else session.settings.target
+    target = occupancy.target(session.environment["code_path"], native=own)
     before = _built(session, cases, target=target, kernel=other.path)
     after = _built(session, cases, target=target) if before else {}
     return {
@@ -130,15 +128,6 @@ def _code(session: Session, cases: Collection[str], other: Side | None) -> dict[
         for case in cases
         if before.get(case) and after.get(case)
     }
-
-
-def _target(session: Session) -> str:
-    """The architecture of the card's code path: what Triton is told to lower for, or else the card's own."""
-    path = session.environment["code_path"]
-    if path != "native":
-        return f"sm_{path.removeprefix('sm')}"
-    known = card(session.environment["gpu"])
-    return known.architecture if known else session.settings.target
 
 
 def _built(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from perfgate.report.brief_stages import DRAM_THROUGHPUT, GRID_SIZE, L2_HIT_RATE, SM_THROUGHPUT, WARPS_ACTIVE
 from perfgate.text import duration
 
 DURATION = "gpu__time_duration.sum"
@@ -17,6 +16,13 @@ DRAM_READ = "dram__bytes_read.sum"
 DRAM_WRITTEN = "dram__bytes_write.sum"
 L2_SECTORS_READ = "lts__t_sectors_op_read.sum"
 INSTRUCTIONS = "smsp__inst_executed.sum"
+SM_THROUGHPUT = "sm__throughput.avg.pct_of_peak_sustained_elapsed"
+GRID_SIZE = "launch__grid_size"
+WARPS_ACTIVE = "sm__warps_active.avg.pct_of_peak_sustained_active"
+DRAM_THROUGHPUT = "dram__throughput.avg.pct_of_peak_sustained_elapsed"
+L2_HIT_RATE = "lts__t_sector_hit_rate.pct"
+WARPS_GUIDELINE_PERCENT = 50
+"""Of warps that should be active, as a rule of thumb (given)."""
 
 _HUNDRED = 100
 _KILO = 1000

@@ -1,44 +1,39 @@
-"""``python -m perfgate counters``: reads hardware counters of the chosen cases with ncu, stores them, says what moved.
+"""Hardware counters of the chosen cases: reads them with ncu, stores them, says what moved.
 
-Owns the command line and which files are read and written. Counters explain times and judge nothing: where they cannot be
+Owns which files are read and written. Counters explain times and judge nothing: where they cannot be
 read, one line says so with the remedy and the exit code stays 0, unless they were to be recorded.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate import settings
-from perfgate.cli.common import Parser
-from perfgate.files import write_whole
-from perfgate.gate import throughput
+from msgspec import structs
+
+from perfgate import console
 from perfgate.hardware.gpus import slug
 from perfgate.measurement import gpu_lock
-from perfgate.measurement import processes as measuring
-from perfgate.measurement.session import Request, Session, open_session
-from perfgate.profiling import profile, report
-from perfgate.profiling.compare import compare, page_document
+from perfgate.measurement.session import Request, Session, baseline_name, check_idle, current_commit, open_session
+from perfgate.profiling import ncu as profiler
+from perfgate.profiling import report
+from perfgate.profiling.compare import compare
 from perfgate.profiling.ncu import CARD_NOT_KNOWN, NO_NCU, NO_PERMISSION
-from perfgate.profiling.store import Store, read_store, write_store
-from perfgate.profiling.why import counter_sentences
+from perfgate.profiling.store import FILE, OTHER_FILE, Store, read_store, write_store
+from perfgate.project import load_suite
 from perfgate.records import GateError
-from perfgate.report import console
 from perfgate.store import reference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
+    from perfgate.config import Settings
     from perfgate.profiling.store import CaseCounters
 
-FILE = "counters.json"
-OTHER_FILE = "counters-other.json"
 MOVED_FILE = "counters-moved.json"
 """What moved, as the page of a run takes it."""
 _KERNEL, _OTHER = "kernel", "other"
@@ -60,11 +55,12 @@ class Options:
     reason: str = ""
     against: str | None = None
     """A kernel file or git ref to profile as the other side, or a file of stored counters (``.json``)."""
-    calls: int = profile.CALLS
-    processes: int = profile.PROCESSES
+    calls: int
+    """Profiled of each side in a process."""
+    processes: int
 
 
-def run(project: settings.Settings, options: Options) -> int:
+def run(project: Settings, options: Options) -> int:
     """Profile, compare, and store where that was asked for.
 
     Raises:
@@ -85,12 +81,13 @@ def run(project: settings.Settings, options: Options) -> int:
 def _refuse_usage(options: Options) -> None:
     if options.record and not options.reason.strip():
         raise GateError("no-reason", f"--record was given without a reason, expected one sentence: {_RECORD}.")
+    wrong = ""
     if options.record and options.against is not None:
-        raise GateError(
-            "bad-usage", "--record and --against were both given, expected one: only this code is recorded."
-        )
-    if options.reason and not options.record:
-        raise GateError("bad-usage", f"--reason was given without --record, expected both: {_RECORD}.")
+        wrong = "--record and --against were both given, expected one: only this code is recorded."
+    elif options.reason and not options.record:
+        wrong = f"--reason was given without --record, expected both: {_RECORD}."
+    if wrong:
+        raise GateError("bad-usage", wrong)
 
 
 def _profiled(session: Session, options: Options, cases: tuple[str, ...]) -> int:
@@ -99,9 +96,9 @@ def _profiled(session: Session, options: Options, cases: tuple[str, ...]) -> int
         raise GateError(
             "no-card", f"there is no CUDA card ({environment['why']}), expected one; run it where the card is."
         )
-    ncu = profile.find_ncu()
+    ncu = profiler.find_ncu()
     environment = {key: value for key, value in environment.items() if key != "why"}
-    environment["ncu"] = profile.version_of(ncu)
+    environment["ncu"] = profiler.version_of(ncu)
     stored_path, before = _before(session, options)
     sides = {_KERNEL: session.settings.root / session.settings.kernel}
     if options.against is not None and before is None:
@@ -112,19 +109,19 @@ def _profiled(session: Session, options: Options, cases: tuple[str, ...]) -> int
         f"of {options.calls} calls {'each side' if _OTHER in sides else 'each'}; clocks are left as they are …"
     )
     with gpu_lock.hold(environment["uuid"]):
-        throughput.check_idle(session)
-        plan = profile.Plan(cases=cases, sides=sides, calls=options.calls, processes=options.processes)
+        check_idle(session)
+        plan = profiler.Plan(cases=cases, sides=sides, calls=options.calls, processes=options.processes)
         folder = session.output / "counters"
-        found = profile.profile(session.settings, plan, ncu=ncu, output=folder)
+        found = profiler.profile(session.settings, plan, ncu=ncu, output=folder)
     now = _store(session, found[_KERNEL], environment, options)
     write_store(session.output / FILE, now)
     (session.output / OTHER_FILE).unlink(missing_ok=True)
     if _OTHER in found:
         before = _store(session, found[_OTHER], environment, options, commit=options.against or "")
         write_store(session.output / OTHER_FILE, before)
-    _show(session, now, before, where=_where(session, options, stored_path))
+    _show(session, now, before, where=options.against or _shown(session, stored_path))
     if options.record:
-        write_store(stored_path, _joined(before, now))
+        write_store(stored_path, _joined(before, now, source=_shown(session, stored_path)))
         _say(
             f"counters: wrote {_shown(session, stored_path)}; look at the difference, then commit it, with the reason."
         )
@@ -133,7 +130,7 @@ def _profiled(session: Session, options: Options, cases: tuple[str, ...]) -> int
 
 def _before(session: Session, options: Options) -> tuple[Path, Store | None]:
     """Where this card's counters are stored, and the stored ones to compare with, if any are."""
-    path = session.settings.root / session.settings.baselines / throughput.baseline_name(session, FILE)
+    path = session.settings.root / session.settings.baselines / baseline_name(session, FILE)
     if options.against is None:
         try:
             return path, read_store(path, source=_shown(session, path))
@@ -149,22 +146,18 @@ def _before(session: Session, options: Options) -> tuple[Path, Store | None]:
     if found is None:
         raise GateError("no-file", f"{options.against} does not exist, expected stored counters; check the path.")
     here = slug(session.environment["gpu"], session.environment["code_path"])
-    there = slug(found.card, found.environment.get("code_path", "native"))
-    if here != there:
+    if here != found.folder:
         raise GateError(
-            "other-card", f"{options.against} has counters of {there}, expected those of {here}; name that card's."
+            "other-card",
+            f"{options.against} has counters of {found.folder}, expected those of {here}; name that card's.",
         )
     return path, found
 
 
 def _cases(session: Session, options: Options) -> tuple[str, ...]:
     """Ids of the cases to profile, in the suite's order."""
-    suite = settings.load_suite(session.settings)
-    for case in options.cases:
-        if case not in session.timed:
-            raise GateError(
-                "bad-usage", f"{case} is checked but not timed; expected one of {', '.join(session.timed)}."
-            )
+    suite = load_suite(session.settings)
+    session.require_timed(options.cases)
     found = tuple(
         case.id
         for case in suite.CASES
@@ -185,10 +178,10 @@ def _store(
 ) -> Store:
     """What was profiled, with where and when."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    of = measuring.commit(session.settings) if commit is None else commit
+    of = current_commit(session.settings) if commit is None else commit
     return Store(
         card=environment["gpu"],
-        cases={case: dataclasses.replace(one, commit=of, recorded_at=now) for case, one in cases.items()},
+        cases={case: structs.replace(one, commit=of, recorded_at=now) for case, one in cases.items()},
         environment=environment,
         recorded_at=now,
         commit=of,
@@ -196,8 +189,8 @@ def _store(
     )
 
 
-def _joined(stored: Store | None, new: Store) -> Store:
-    """The new counters, and the stored ones of cases that were not profiled now.
+def _joined(stored: Store | None, new: Store, *, source: str) -> Store:
+    """The new counters, and the stored ones (of `source`) of cases that were not profiled now.
 
     Raises:
         GateError: ``other-environment`` where these were profiled with other versions.
@@ -205,42 +198,39 @@ def _joined(stored: Store | None, new: Store) -> Store:
     kept = {case: one for case, one in stored.cases.items() if case not in new.cases} if stored else {}
     if not stored or not kept:
         return new
+    for key, then, now in _differing(stored, new):
+        raise GateError(
+            "other-environment",
+            f"{source} has {', '.join(sorted(kept))} with {key} {then}, expected {now} as here, for one file has one "
+            "environment; record all its cases.",
+        )
+    return structs.replace(new, cases=dict(sorted({**kept, **new.cases}.items())))
+
+
+def _differing(before: Store, after: Store) -> Iterator[tuple[str, str, str]]:
+    """Versions that have to agree and do not, on both sides."""
     for key in _MUST_AGREE:
-        then, now = stored.environment.get(key, ""), new.environment.get(key, "")
+        then, now = before.environment.get(key, ""), after.environment.get(key, "")
         if then != now:
-            raise GateError(
-                "other-environment",
-                f"{stored.source} has {', '.join(sorted(kept))} with {key} {then or 'unknown'}, expected {now} as here, for one file "
-                "has one environment; record all its cases.",
-            )
-    return dataclasses.replace(new, cases=dict(sorted({**kept, **new.cases}.items())))
+            yield key, then or "unknown", now
 
 
 def _show(session: Session, now: Store, before: Store | None, *, where: str) -> None:
     """What moved, or where there is nothing to compare with, what was read."""
     sides = {case: (before.cases[case], one) for case, one in now.cases.items() if before and case in before.cases}
     for case, one in now.cases.items():
-        text = report.compared(case, *sides[case]) if case in sides else report.told(case, one)
-        for line in text:
+        for line in report.compared(case, *sides[case]) if case in sides else report.told(case, one):
             _say(line)
     for line in report.guideline(now.cases):
         _say(line)
-    if before:
-        for key in _MUST_AGREE:
-            then, today = before.environment.get(key, ""), now.environment.get(key, "")
-            if then != today:
-                _say(f"counters: {key} {then or 'unknown'} → {today or 'unknown'} since, which may be what moved them")
-    sentences = {case: found for case, (old, new) in sides.items() if (found := counter_sentences(compare(old, new)))}
-    document = json.dumps(page_document(sides, sentences), indent=1, ensure_ascii=False) + "\n"
-    write_whole(session.output / MOVED_FILE, document)
+    for key, then, today in _differing(before, now) if before else ():
+        _say(f"counters: {key} {then} → {today or 'unknown'} since, which may be what moved them")
+    sentences = {case: found for case, both in sides.items() if (found := list(report.sentences(compare(*both))))}
+    report.write_for_page(session.output / MOVED_FILE, sides, sentences)
     alone = [case for case in now.cases if case not in sides]
     compared = f"{len(sides)} compared with {where}, {len(sentences)} moved" if sides else ""
     without = f"{len(alone)} with nothing stored to compare with ({_RECORD})" if alone else ""
     _say(f"counters: {'; '.join(part for part in (compared, without) if part)}")
-
-
-def _where(session: Session, options: Options, stored: Path) -> str:
-    return options.against or _shown(session, stored)
 
 
 def _shown(session: Session, path: Path) -> str:
@@ -249,51 +239,3 @@ def _shown(session: Session, path: Path) -> str:
 
 def _say(text: str) -> None:
     print("\n".join(console.look(sys.stdout, os.environ).folded(text)), flush=True)
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        prog="python -m perfgate counters",
-        description="Read hardware counters of the kernel with ncu, compare them with the stored ones, and say what moved.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--case", action="append", default=[], metavar="ID", help="only this case (may be repeated)")
-    parser.add_argument("-m", choices=(_QUICK,), help="only the quick cases")
-    parser.add_argument("--record", action="store_true", help="store what is read, with a reason")
-    parser.add_argument("--reason", default="", help="why they are recorded; kept in the file")
-    parser.add_argument(
-        "--against",
-        metavar="REF_OR_FILE",
-        help="profile that kernel too and compare with it, or with a file of counters",
-    )
-    parser.add_argument("--calls", type=int, default=profile.CALLS, metavar="N", help="profiled calls of each process")
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=profile.PROCESSES,
-        metavar="N",
-        help="how many profile one after another",
-    )
-    return parser
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the command; returns 0, or 2 where it was refused."""
-    try:
-        given = _parser().parse_args(argv)
-        for name, least in (("calls", 2), ("processes", 1)):
-            if (value := getattr(given, name)) < least:
-                raise GateError("bad-usage", f"--{name} is {value}; expected {least} or more.")
-        options = Options(
-            cases=tuple(given.case),
-            quick=given.m == _QUICK,
-            record=given.record,
-            reason=given.reason,
-            against=given.against,
-            calls=given.calls,
-            processes=given.processes,
-        )
-        return run(settings.load(Path.cwd()), options)
-    except GateError as error:
-        print(f"INVALID {error.reason}: {error.text}", file=sys.stderr)
-        return _COULD_NOT

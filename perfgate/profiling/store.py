@@ -1,71 +1,123 @@
-"""The store of counters: ``baselines/<card>/counters.json``, strict, versioned, written whole or not at all.
+"""Measured counters as files: ``baselines/<card>/counters.json``, and those of one profile that somebody brings.
 
-Owns the records and the format, which `brief_counters` reads too; judges nothing. Shares are in percent, all else in SI.
+Owns the records and both formats, strict and versioned; a store is written whole or not at all. Shares are in percent, all
+else in SI. Judges nothing.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta, Struct, json
 
 from perfgate.files import write_whole
-from perfgate.profiling.brief_counters import counters_from_text
+from perfgate.hardware.gpus import slug
+from perfgate.harness.launches import numbered
 from perfgate.profiling.metrics import METRICS
 from perfgate.records import SCHEMA, GateError
+from perfgate.store import codec
 from perfgate.store.recording import render
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
+FILE, OTHER_FILE = "counters.json", "counters-other.json"
+"""Of the kernel and of the other side, beside the samples; the first also below a card's baselines."""
+_WRITE_SO = 'write {"case": …, "metrics": {name: number}} or a store of counters'
+_RECORD = "record them anew with `nox -s counters`"
 
-@dataclass(frozen=True, kw_only=True)
-class KernelCounters:
-    """One kernel that a case launches, over several profiled calls."""
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """Counters of one kernel."""
 
     name: str
+    """As the profiler calls it; empty where the file does not say."""
+    metrics: Annotated[Mapping[str, int | float], Meta(min_length=1)]
+    """By the profiler's name; over several calls, their median."""
+
+
+class KernelCounters(Profile, frozen=True, kw_only=True):
+    """One kernel that a case launches, over several profiled calls."""
+
     grid: tuple[int, int, int]
-    metrics: Mapping[str, float]
-    """By ncu's name, the median of the calls."""
-    spread: Mapping[str, float]
-    """The largest of the calls less the smallest."""
+    spread: Mapping[str, Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]]
+    """The largest of the calls less the smallest, of each metric."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaseCounters:
+class CaseCounters(Struct, frozen=True, kw_only=True):
     """Every kernel that a case launches, in launch order; one that is launched twice is here twice."""
 
-    kernels: tuple[KernelCounters, ...]
+    kernels: Annotated[tuple[KernelCounters, ...], Meta(min_length=1)]
     code: str
     """Hash of the code that was launched, as in the recordings of times; empty where it is not known."""
-    calls: int
+    calls: Annotated[int, Meta(ge=1)]
     """How many were profiled, over all processes."""
-    commit: str = ""
-    recorded_at: str = ""
+    commit: str
+    recorded_at: str
 
     def titled(self) -> tuple[tuple[str, KernelCounters], ...]:
-        """The kernels by a name of their own: one that is launched again is numbered (``name#2``)."""
-        names = [kernel.name for kernel in self.kernels]
-        numbers = [names[: at + 1].count(name) for at, name in enumerate(names)]
-        titles = (name if number == 1 else f"{name}#{number}" for name, number in zip(names, numbers, strict=True))
-        return tuple(zip(titles, self.kernels, strict=True))
+        """The kernels by a name of their own."""
+        return tuple(zip(numbered([kernel.name for kernel in self.kernels]), self.kernels, strict=True))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Store:
+class Store(Struct, frozen=True, kw_only=True):
     """One file: the counters of some cases on one card."""
 
+    schema: int = SCHEMA
     card: str
     """The card's own name."""
     cases: Mapping[str, CaseCounters]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    recorded_at: str = ""
+    environment: Mapping[str, str]
+    recorded_at: str
     """ISO 8601, UTC."""
-    commit: str = ""
-    reason: str = ""
+    commit: str
+    reason: str
+
+    @property
+    def folder(self) -> str:
+        """Of the card's baselines: a card that runs another code path has its own."""
+        return slug(self.card, self.environment.get("code_path", "native"))
+
+
+class Counters(Struct, frozen=True, kw_only=True):
+    """Counters of every kernel that a case launches, and where they are from."""
+
+    case: str
+    card: str
+    """Slug of the card that was profiled; empty where the file does not say."""
+    source: str
+    """Who published or when it was recorded, or the file's name."""
+    kernels: tuple[Profile, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON types."""
+        found: dict[str, Any] = codec.encode(self)
+        return found
+
+
+class _One(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of one profile."""
+
+    case: str
+    metrics: Annotated[Mapping[str, int | float], Meta(min_length=1)]
     source: str = ""
-    """The file it was read from, for sentences."""
+    card: str = ""
+
+
+class _Of(Struct, frozen=True, kw_only=True):
+    """A store as far as one case's counters need it; whatever else a later writer adds does not matter."""
+
+    card: str
+    recorded_at: str
+    cases: Mapping[str, Any]
+    source: str = ""
+
+
+class _Profiles(Struct, frozen=True, kw_only=True):
+    kernels: Annotated[tuple[Profile, ...], Meta(min_length=1)]
 
 
 def read_store(path: Path, *, source: str = "") -> Store | None:
@@ -78,87 +130,14 @@ def read_store(path: Path, *, source: str = "") -> Store | None:
     Raises:
         GateError: ``bad-counters`` or ``other-schema``.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        _refuse(source or str(path), f"cannot be read ({type(error).__name__})")
-    return store_from_text(text, source=source or str(path))
-
-
-def store_from_text(text: str, *, source: str) -> Store:
-    """A store from its JSON.
-
-    Raises:
-        GateError: ``bad-counters`` or ``other-schema``.
-    """
-    try:
-        document: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        _refuse(source, f"is not whole JSON ({error})")
-    if not isinstance(document, dict) or not isinstance(document.get("cases"), dict):
-        _refuse(source, "holds no object of cases")
-    environment = document.get("environment")
-    if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
-        _refuse(source, "has no usable environment")
-    for case in document["cases"]:
-        counters_from_text(text, case, source=source)  # refuses what is no store at all, and numbers that are none
-    texts = {key: _text(document, key, source) for key in ("card", "recorded_at", "commit", "reason")}
-    cases = {case: _case(entry, f"{source} of {case}") for case, entry in document["cases"].items()}
-    return Store(cases=cases, environment=environment, source=source, **texts)
-
-
-def _case(entry: dict[str, Any], source: str) -> CaseCounters:
-    texts = {key: _text(entry, key, source) for key in ("code", "commit", "recorded_at")}
-    calls = entry.get("calls")
-    if type(calls) is not int or calls < 1:
-        _refuse(source, f"has {calls!r} as calls")
-    return CaseCounters(kernels=tuple(_kernel(one, source) for one in entry["kernels"]), calls=calls, **texts)
-
-
-def _kernel(entry: dict[str, Any], source: str) -> KernelCounters:
-    grid, spread = entry.get("grid"), entry.get("spread")
-    if not isinstance(grid, list) or len(grid) != 3 or not all(type(size) is int for size in grid):  # noqa: PLR2004 - its axes
-        _refuse(source, f"has {grid!r} as a grid")
-    if not isinstance(spread, dict) or spread.keys() != entry["metrics"].keys():
-        _refuse(source, "has no spread for each of its metrics")
-    for name, value in spread.items():
-        if type(value) not in {int, float} or not 0 <= value < float("inf"):
-            _refuse(source, f"has {value!r} as the spread of {name}")
-    if missing := next((metric.name for metric in METRICS if metric.name not in entry["metrics"]), None):
-        _refuse(source, f"lacks {missing}")
-    return KernelCounters(name=entry["name"], grid=(grid[0], grid[1], grid[2]), metrics=entry["metrics"], spread=spread)
-
-
-def to_json(store: Store) -> dict[str, Any]:
-    """The object that `store_from_text` reads back."""
-    return {
-        "schema": SCHEMA,
-        "card": store.card,
-        "recorded_at": store.recorded_at,
-        "commit": store.commit,
-        "reason": store.reason,
-        "environment": dict(store.environment),
-        "cases": {
-            case: {
-                "code": found.code,
-                "calls": found.calls,
-                "commit": found.commit,
-                "recorded_at": found.recorded_at,
-                "kernels": [
-                    {
-                        "name": kernel.name,
-                        "grid": list(kernel.grid),
-                        "metrics": dict(kernel.metrics),
-                        "spread": dict(kernel.spread),
-                    }
-                    for kernel in found.kernels
-                ],
-            }
-            for case, found in store.cases.items()
-        },
-    }
+    with _as_counters():
+        try:
+            data = codec.read_bytes(path, what="counters")
+        except GateError as error:
+            if error.reason == "no-file":
+                return None
+            raise
+        return _store(codec.parse(data, source=source or str(path), remedy=_RECORD), source=source or str(path))
 
 
 def write_store(path: Path, store: Store) -> None:
@@ -167,19 +146,67 @@ def write_store(path: Path, store: Store) -> None:
     Raises:
         GateError: What would be written could not be read back.
     """
-    text = render(to_json(store)) + "\n"
-    store_from_text(text, source=str(path))
-    write_whole(path, text)
+    document = json.decode(json.encode(store))  # tuples as lists
+    with _as_counters():
+        _store(document, source=str(path))
+    write_whole(path, render(document) + "\n")
 
 
-def _text(parent: Mapping[str, Any], key: str, source: str) -> str:
-    value = parent.get(key)
-    if not isinstance(value, str):
-        _refuse(source, f"has {value!r} as {key}")
-    return value
+def _store(document: object, *, source: str) -> Store:
+    store = codec.convert(_versioned(document), Store, source=source, remedy=_RECORD)
+    for case, counters in store.cases.items():
+        for kernel in counters.kernels:
+            missing = {
+                metric.name for metric in METRICS
+            } - kernel.metrics.keys() or kernel.metrics.keys() ^ kernel.spread.keys()
+            if missing:
+                text = f"{source} is malformed at cases.{case}.kernels: {kernel.name} lacks {min(missing)}, expected every metric and its spread; {_RECORD}."
+                raise GateError("bad-counters", text)
+    return store
 
 
-def _refuse(source: str, found: str) -> NoReturn:
-    raise GateError(
-        "bad-counters", f"{source} {found}, expected counters as `nox -s counters` stores them; record them anew."
-    )
+def counters_from_text(text: str, case: str, *, source: str) -> Counters:
+    """The counters of a case.
+
+    Args:
+        text: What the file held: ``{"case": …, "metrics": {name: number}}``, or a store
+            ``{"schema": 1, "card": …, "recorded_at": …, "cases": {case: {"kernels": [{"name": …, "metrics": …}]}}}``.
+        case: Whose counters are wanted.
+        source: The file, for sentences.
+
+    Raises:
+        GateError: ``bad-counters``, ``other-schema`` or ``other-case``.
+    """
+    with _as_counters():
+        document = codec.parse(text, source=source, remedy=_WRITE_SO)
+        if not isinstance(document, dict) or not {"cases", "schema"} & document.keys():
+            one = codec.convert(document, _One, source=source, remedy=_WRITE_SO)
+            if one.case != case:
+                text = f"{source} has counters of {one.case!r}, expected those of {case}; give that case's."
+                raise GateError("other-case", text)
+            kernels: tuple[Profile, ...] = (Profile(name="", metrics=one.metrics),)
+            return Counters(case=case, kernels=kernels, card=slug(one.card), source=one.source or source)
+        store = codec.convert(_versioned(document), _Of, source=source, remedy=_WRITE_SO)
+        if case not in store.cases:
+            held = ", ".join(store.cases) or "none"
+            text = f"{source} has counters of {held}, expected those of {case}; profile that case."
+            raise GateError("other-case", text)
+        kernels = codec.convert(store.cases[case], _Profiles, source=f"{source} of {case}", remedy=_WRITE_SO).kernels
+    recorded = f"{store.source or source}, recorded {store.recorded_at}"
+    return Counters(case=case, kernels=kernels, card=slug(store.card), source=recorded)
+
+
+def _versioned(document: object) -> object:
+    """One without a version is of another."""
+    return {"schema": None, **document} if isinstance(document, dict) else document
+
+
+@contextmanager
+def _as_counters() -> Iterator[None]:
+    """What cannot be read of these formats has one reason."""
+    try:
+        yield
+    except GateError as error:
+        if error.reason in {"other-schema", "other-case"}:
+            raise
+        raise GateError("bad-counters", error.text) from None

@@ -15,22 +15,18 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfgate.codegen import diff
-from perfgate.codegen.diff import arrow
-from perfgate.codegen.rules import pairs
+from perfgate.codegen.diff import pairs
+from perfgate.profiling import report
 from perfgate.profiling.compare import compare
-from perfgate.report.markdown import plain
-from perfgate.text import duration, percent
+from perfgate.text import arrow, percent, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from perfgate.profiling.compare import KernelChange
     from perfgate.profiling.store import CaseCounters
-    from perfgate.records import KernelFacts
+    from perfgate.store.compiled import KernelFacts
 
 _HALF = 0.5
-_LEAST_OF_TIME = 0.05
-"""Of the case's time or of its change: a kernel with less explains nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,36 +76,12 @@ class _Said(NamedTuple):
 
 def sentences(evidence: Evidence) -> tuple[str, ...]:
     """What moved with the time, what explains most first; one sentence where nothing did."""
-    said = [*_code(evidence), *_counters(evidence), *_machine(evidence)]
+    counters = report.sentences(compare(*evidence.counters)) if evidence.counters else ()
+    said = [*_code(evidence), *(_Said(_Rank.COUNTERS, text) for text in counters), *_machine(evidence)]
     if not said:
         return (_nothing(evidence),)
     # A kernel that is launched twice is told once.
     return tuple(dict.fromkeys(one.text for one in sorted(said, key=lambda one: one.rank)))
-
-
-def counter_sentences(kernels: Iterable[KernelChange]) -> tuple[str, ...]:
-    """One sentence for each kernel whose counters or time moved and that takes a part of the case's time worth a word."""
-    every = tuple(kernels)
-    most_s = max((max(one.before_s, one.after_s) for one in every), default=0.0)
-    return tuple(
-        _of_kernel(one) for one in every if one.has_moved and max(one.before_s, one.after_s) >= _LEAST_OF_TIME * most_s
-    )
-
-
-def _counters(evidence: Evidence) -> Iterator[_Said]:
-    if evidence.counters:
-        for text in counter_sentences(compare(*evidence.counters)):
-            yield _Said(_Rank.COUNTERS, text)
-
-
-def _of_kernel(kernel: KernelChange) -> str:
-    title = plain(kernel.title)
-    if kernel.only:
-        took = duration(kernel.after_s or kernel.before_s)
-        return f"{title} is {'new' if kernel.only == 'after' else 'no longer launched'}, {took} under the profiler"
-    took = f"time under the profiler {arrow(duration(kernel.before_s), duration(kernel.after_s))}"
-    named = ", ".join(change.said() for change in kernel.moved) or "none moved"
-    return f"counters of {title}: {named}; {took}"
 
 
 def _code(evidence: Evidence) -> Iterator[_Said]:
@@ -123,23 +95,19 @@ def _code(evidence: Evidence) -> Iterator[_Said]:
             verb = "is new" if before is None else "is no longer launched"
             yield _Said(_Rank.CODE, f"machine code for {evidence.code.target}{which}: the kernel {verb}")
             continue
-        found = [part for part in diff.parts(before, after) if part not in _UNCHANGED]
+        found = [part for part in diff.parts(before, after) if part not in {diff.SAME, diff.RENAMED}]
         if found:
             rank = _Rank.DECISIVE_CODE if _is_decisive(before, after) else _Rank.CODE
             yield _Said(rank, f"machine code for {evidence.code.target}{which}: {plain('; '.join(found))}")
 
 
-_UNCHANGED = (diff.SAME, diff.RENAMED)
-
-
 def _is_decisive(before: KernelFacts, after: KernelFacts) -> bool:
     """Spills, resident blocks, or tensor cores: what is slower or faster whatever else holds."""
-    tensor = [bool(facts.instructions.get("tensor_core")) for facts in (before, after)]
-    return (
-        before.spill_instructions != after.spill_instructions
-        or before.blocks_per_sm != after.blocks_per_sm
-        or tensor[0] != tensor[1]
-    )
+    sides = [
+        (facts.spill_instructions, facts.blocks_per_sm, bool(facts.instructions.get("tensor_core")))
+        for facts in (before, after)
+    ]
+    return sides[0] != sides[1]
 
 
 class _Reading(NamedTuple):
@@ -150,18 +118,17 @@ class _Reading(NamedTuple):
     floor: float
     """A change of no more is none."""
     relative_floor: float
+    is_clock: bool = False
 
 
 _READINGS: Mapping[str, _Reading] = {
-    "sm_clock_mhz": _Reading("SM clock", "MHz", 0, 0.005),
-    "memory_clock_mhz": _Reading("memory clock", "MHz", 0, 0.005),
+    "sm_clock_mhz": _Reading("SM clock", "MHz", 0, 0.005, is_clock=True),
+    "memory_clock_mhz": _Reading("memory clock", "MHz", 0, 0.005, is_clock=True),
     "temperature_c": _Reading("temperature", "°C", 5, 0),
     "foreign_processes": _Reading("other processes on the card", "", 0, 0),
 }
 """Each moved when it differs by more than how far the launches of both sides lie apart, and these; a clock goes in steps of 15 MHz."""
-_CLOCKS = ("sm_clock_mhz", "memory_clock_mhz")
-_CAPPED_FLOOR = 10
-"""Percent points of the looks at which a card was at its power limit."""
+_CAPPED = _Reading("looks at its power limit", "%", 10, 0)
 
 
 def _machine(evidence: Evidence) -> Iterator[_Said]:
@@ -170,24 +137,16 @@ def _machine(evidence: Evidence) -> Iterator[_Said]:
         return
     alike = "; both sides of this comparison ran at it" if evidence.same_launches else ""
     for key, reading in _READINGS.items():
-        sides = [_values(states, key) for states in evidence.states]
-        if (moved := _moved(sides, reading)) is None:
+        if (moved := _moved([_values(states, key) for states in evidence.states], reading)) is None:
             continue
         before, after = moved
-        change = f" ({percent(after / before)})" if before and key in _CLOCKS else ""
+        change = f" ({percent(after / before)})" if before and reading.is_clock else ""
         said = f"since the baseline the {reading.said} went {before:g} → {after:g} {reading.unit}".rstrip()
-        rank = _Rank.MACHINE
-        if key in _CLOCKS and not evidence.same_launches and _explains(before / after, evidence.ratio):
-            rank = _Rank.CLOCK
-        yield _Said(rank, f"{said}{change}{alike}")
-    capped = [_capped_percent(states) for states in evidence.states]
-    reading = _Reading("looks at its power limit", "%", _CAPPED_FLOOR, 0)
-    if (moved := _moved(capped, reading)) is not None:
-        before, after = moved
-        yield _Said(
-            _Rank.MACHINE,
-            f"since the baseline the card was at its power limit in {before:.0f} → {after:.0f} % of the looks{alike}",
-        )
+        explains = reading.is_clock and not evidence.same_launches and _explains(before / after, evidence.ratio)
+        yield _Said(_Rank.CLOCK if explains else _Rank.MACHINE, f"{said}{change}{alike}")
+    if (moved := _moved([_capped_percent(states) for states in evidence.states], _CAPPED)) is not None:
+        said = f"since the baseline the card was at its power limit in {moved[0]:.0f} → {moved[1]:.0f} % of the looks"
+        yield _Said(_Rank.MACHINE, f"{said}{alike}")
     reasons = [
         sorted({str(reason) for state in states for reason in state.get("throttle_reasons", ())})
         for states in evidence.states
@@ -200,7 +159,7 @@ def _machine(evidence: Evidence) -> Iterator[_Said]:
 def _values(states: Sequence[Mapping[str, Any]], key: str) -> list[float]:
     """One number of each launch that has it; a clock of 0 was not told."""
     found = (_number(state.get(key)) for state in states)
-    return [one for one in found if one is not None and (one or key not in _CLOCKS)]
+    return [one for one in found if one is not None and (one or not _READINGS[key].is_clock)]
 
 
 def _capped_percent(states: Sequence[Mapping[str, Any]]) -> list[float]:

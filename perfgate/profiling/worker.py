@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from perfgate import settings
+from perfgate.config import read_settings
 from perfgate.files import write_whole
 from perfgate.harness import correctness
 from perfgate.harness.launches import cache_folder, launched_by
+from perfgate.harness.workload import Workload
+from perfgate.project import Suite, load_kernel, load_suite
 from perfgate.records import GateError
-from perfgate.tuning.worker import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +45,7 @@ def counted() -> Iterator[None]:
 
 
 def profile(  # noqa: PLR0913 - the parts of one case, all by name
-    suite: ModuleType,
+    suite: Suite,
     case: Case,
     sides: Mapping[str, tuple[ModuleType, str | None]],
     *,
@@ -82,13 +83,12 @@ def profile(  # noqa: PLR0913 - the parts of one case, all by name
                 raise GateError(
                     "wrong-result", f"{case.id}: {error} ({name}); a wrong kernel gets no counters, mend it first."
                 ) from None
-            if not launched.config:
+            if not launched.names:
                 raise GateError("no-kernel", f"{case.id}: a call launched no Triton kernel ({name}), expected one.")
             with counting():
                 for _ in range(calls):
                     launch()
-        names = [title.partition("#")[0] for title in launched.config]
-        found[name] = {"names": names, "code": launched.code}
+        found[name] = {"names": list(launched.names), "code": launched.code}
     return found
 
 
@@ -96,10 +96,10 @@ def main(plan_path: Path, results_path: Path) -> int:
     """Profile every case of a plan; what was launched, or the one sentence on why not, is left in the results."""
     plan = json.loads(plan_path.read_text(encoding="utf-8"))
     try:
-        project = settings.load(Path.cwd())
-        suite = settings.load_suite(project)
+        project = read_settings(Path.cwd())
+        suite = load_suite(project)
         sides = {
-            name: (settings.load_kernel(Path(side["kernel"]), f"kernel_counted_{name}"), side["cache"])
+            name: (load_kernel(Path(side["kernel"]), f"kernel_counted_{name}"), side["cache"])
             for name, side in plan["sides"].items()
         }
         cases = {case.id: case for case in suite.CASES}

@@ -6,32 +6,30 @@ Decides nothing. What comes from files is untrusted text: control characters are
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from perfgate.compare.roofline import recording_metrics
+from perfgate.console import PLAIN
 from perfgate.hardware.gpus import card
 from perfgate.records import Status
-from perfgate.report.console import PLAIN
-from perfgate.report.markdown import MEANING, ending, machine, machine_ratios, outcome, plain, said, worst_first
-from perfgate.text import duration
+from perfgate.report.verdicts import MEANING, cells, ending, first_of_each, machine, outcome, said, worst_first
+from perfgate.text import NONE, aligned, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from perfgate.compare.roofline import Metrics
-    from perfgate.records import Recording, Verdict
-    from perfgate.report.console import Look
+    from perfgate.console import Look
+    from perfgate.records import Verdict
+    from perfgate.store.run import StageResult
 
 _CASE_WIDTH = 20
 """Of the case's column where room is short."""
-_STATUS = Status.INVALID
-"""The longest of them."""
+_STATUS_WIDTH = max(map(len, Status))
 _WIDTHS = {"change": 7, "interval": 14, "limit": 5, "time": 8, "roof": 4, "vs ctl": 6, "TFLOPS": 6, "GB/s": 5}
 """Columns in their order."""
 _BY_WORTH = ("change", "time", "interval", "limit", "roof", "vs ctl", "TFLOPS", "GB/s")
 """The same, by what is shown first where not all fit."""
-_POINTS = 5
-"""Characters of a change in percent."""
 _MOST_SENTENCES = 5
 """Sentences of one reason in a brief report; its table names every case."""
 _LEGEND = {
@@ -77,7 +75,7 @@ def format_text(  # noqa: PLR0913 - what to show, and how by name
         same = Counter(v.reason for v in rows if brief and v.status is Status.SAME)
         width = max(len(plain(v.case)) for v in rows)
         lines += [f"{count} SAME: {plain(reason)}" for reason, count in same.items()]
-        lines += [f"{plain(v.case):<{width}} {_status(v, look)} {plain(v.reason)}" for v in shown]
+        lines += [f"{plain(v.case):<{width}} {_padded(v.status, look)} {plain(v.reason)}" for v in shown]
         lines += [""] if shown else []
     elif rows:
         lines += [*_table(rows, metrics or {}, look), ""]
@@ -87,73 +85,28 @@ def format_text(  # noqa: PLR0913 - what to show, and how by name
 
 def _sentences(verdicts: Sequence[Verdict], *, brief: bool, look: Look, why: Mapping[str, Sequence[str]]) -> list[str]:
     """Each verdict's sentence with what moved with it and its asides, the worst first."""
+    telling = [verdict for verdict in verdicts if not (brief and verdict.status is Status.SAME)]
+    spoken, more = first_of_each(telling, _MOST_SENTENCES if brief else len(telling))
     lines: list[str] = []
-    spoken = Counter[str]()
-    unsaid: list[str] = []
-    for verdict in worst_first(verdicts):
-        spoken[verdict.reason] += 1
-        if brief and (verdict.status is Status.SAME or spoken[verdict.reason] > _MOST_SENTENCES):
-            unsaid += [f"{verdict.case}: {aside.text}" for aside in verdict.asides if aside.matters]
-            continue
+    for verdict in spoken:
         first, *rest = look.wrapped(plain(said(verdict)))
         coloured = look.painted(str(verdict.status), _COLOURS.get(verdict.status, ""))
         lines += [first.replace(str(verdict.status), coloured, 1), *rest]
-        lines += [
-            line for text in why.get(verdict.case, ()) for line in look.wrapped(plain(f"why: {text}"), indent="  ")
-        ]
-        lines += [line for aside in verdict.asides for line in look.wrapped(plain(aside.text), indent="  ")]
+        beside = [*(f"why: {text}" for text in why.get(verdict.case, ())), *(aside.text for aside in verdict.asides)]
+        lines += [line for text in beside for line in look.wrapped(plain(text), indent="  ")]
     if brief:
+        told = set(map(id, spoken))
+        quiet = [verdict for verdict in worst_first(verdicts) if id(verdict) not in told]
+        unsaid = [f"{verdict.case}: {aside.text}" for verdict in quiet for aside in verdict.asides if aside.matters]
         lines += [line for text in unsaid[:_MOST_SENTENCES] for line in look.wrapped(plain(text))]
         lines += [f"… and {len(unsaid) - _MOST_SENTENCES} more such lines"] if len(unsaid) > _MOST_SENTENCES else []
-        passed = {verdict.reason for verdict in verdicts if verdict.status is Status.SAME}
-        rest_of = {reason: count - _MOST_SENTENCES for reason, count in spoken.items() if reason not in passed}
-        lines += [f"… and {count} more of {plain(reason)}" for reason, count in rest_of.items() if count > 0]
-        lines += look.wrapped(plain(machine(verdicts))) if any(machine_ratios(verdicts)) else []
+        lines += [f"… and {count} more of {plain(reason)}" for reason, count in more.items()]
+        lines += look.wrapped(plain(machine(verdicts)))
     return lines
 
 
-class StageLike(Protocol):
-    """What a summary needs of one stage of a run."""
-
-    @property
-    def name(self) -> str:
-        """Such as ``throughput``."""
-
-    @property
-    def done(self) -> str:
-        """What was judged, in a few words."""
-
-    @property
-    def left_out(self) -> str:
-        """Why it could not be, where it could not."""
-
-    @property
-    def verdicts(self) -> Sequence[Verdict]:
-        """What was found."""
-
-    @property
-    def note(self) -> str:
-        """What the reader has to know of the baseline that judged."""
-
-    @property
-    def recording(self) -> Recording | None:
-        """What was measured, if anything was."""
-
-    @property
-    def again(self) -> str:
-        """The command that judges the saved files to the same verdicts."""
-
-    @property
-    def spent(self) -> str:
-        """Where its seconds went."""
-
-    @property
-    def why(self) -> Mapping[str, Sequence[str]]:
-        """By case id, what moved with the time of one that is slower or faster."""
-
-
 def summary(  # noqa: PLR0913 - as `format_text`
-    stages: Sequence[StageLike],
+    stages: Sequence[StageResult],
     *,
     partial: bool,
     code: int,
@@ -183,7 +136,7 @@ def summary(  # noqa: PLR0913 - as `format_text`
     return "\n".join([*lines, first.replace(MEANING[code], coloured, 1), *rest])
 
 
-def _stage(stage: StageLike, *, code: int, quiet: bool, look: Look) -> list[str]:
+def _stage(stage: StageResult, *, code: int, quiet: bool, look: Look) -> list[str]:
     """One stage of a summary; of a quiet one only what needs attention."""
     within = look.narrower(2)
     bad = any(verdict.exit_code or any(aside.matters for aside in verdict.asides) for verdict in stage.verdicts)
@@ -209,57 +162,29 @@ def _stage(stage: StageLike, *, code: int, quiet: bool, look: Look) -> list[str]
 
 def _table(verdicts: Sequence[Verdict], metrics: Mapping[str, Metrics], look: Look) -> list[str]:
     """Head, rows and legend: the case, its status, and of the columns that hold anything the most telling ones that fit."""
-    rows = [_cells(verdict, metrics.get(verdict.case) if not verdict.wrong else None) for verdict in verdicts]
-    longest = max(len("case"), *(len(plain(verdict.case)) for verdict in verdicts))
-    room = look.width - min(longest, _CASE_WIDTH) - len(f" {_STATUS}")
+    rows = [cells(verdict, metrics.get(verdict.case), narrow=True) for verdict in verdicts]
+    longest = max(len("case"), *(len(verdict.case) for verdict in verdicts))
+    room = look.width - min(longest, _CASE_WIDTH) - _STATUS_WIDTH - 1
     fitting = set()
     for name in _BY_WORTH:
-        if all(row[name] == "-" for row in rows):
+        if all(row[name] == NONE for row in rows):
             continue
         if _WIDTHS[name] + 1 > room:
             break
         fitting.add(name)
         room -= _WIDTHS[name] + 1
     shown = {name: size for name, size in _WIDTHS.items() if name in fitting}
-    width = min(longest, _CASE_WIDTH + max(0, room))
-    head = ["case".ljust(width), "status".ljust(len(_STATUS)), *(f"{name:>{size}}" for name, size in shown.items())]
-    lines = [" ".join(head).rstrip()]
-    for verdict, row in zip(verdicts, rows, strict=True):
-        cells = (f"{row[name]:>{size}}" for name, size in shown.items())
-        lines.append(" ".join((_cut(plain(verdict.case), width).ljust(width), _status(verdict, look), *cells)).rstrip())
-    legend = "; ".join(said for name, said in _LEGEND.items() if name in shown)
+    widths = {"case": min(longest, _CASE_WIDTH + max(0, room)), "status": _STATUS_WIDTH, **shown}
+    lines = aligned(
+        widths,
+        [[row[name] for name in widths] for row in rows],
+        words={"case", "status"},
+        paint=lambda name, cell: _padded(cell.rstrip(), look) if name == "status" else cell,
+    )
+    legend = "; ".join(text for name, text in _LEGEND.items() if name in shown)
     return [*lines, "", *look.wrapped(legend)] if legend else lines
 
 
-def _cells(verdict: Verdict, shown: Metrics | None) -> dict[str, str]:
-    """Every column of a row; a dash for what is not known."""
-    low, high, limit = verdict.low, verdict.high, verdict.limit
-    return {
-        "change": "-" if verdict.ratio is None else f"{_points(verdict.ratio)} %",
-        "interval": "-" if low is None or high is None else f"{_points(low)} to {_points(high)}",
-        "limit": "-" if limit is None else f"{(limit - 1) * 100:.2g}",
-        "time": duration(shown.seconds) if shown else "-",
-        "roof": _number(shown.roofline_share if shown else None, ".0%"),
-        "vs ctl": _number(shown.vs_control if shown else None, ".2f"),
-        "TFLOPS": _number(shown.tflops if shown else None, ".1f"),
-        "GB/s": _number(shown.gb_per_s if shown else None, ".0f"),
-    }
-
-
-def _points(ratio: float) -> str:
-    """A ratio as a signed change in percent, as fine as the column has room for."""
-    percent = (ratio - 1) * 100
-    said = (format(percent, form) for form in ("+.2f", "+.1f", "+.0f"))
-    return next((number for number in said if len(number) <= _POINTS), ">9999")
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _status(verdict: Verdict, look: Look) -> str:
-    return look.painted(f"{verdict.status:<{len(_STATUS)}}", _COLOURS.get(verdict.status, ""))
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+def _padded(status: str, look: Look) -> str:
+    colour = next((colour for one, colour in _COLOURS.items() if one == status), "")
+    return look.painted(f"{status:<{_STATUS_WIDTH}}", colour)

@@ -1,4 +1,4 @@
-"""Recordings of several cards, such as a job matrix leaves: which belong together, and which baseline is whose. Pure.
+"""Judges saved files, such as a job matrix leaves: which belong together, and which baseline is whose.
 
 A group is what one card measured on one code path: launches of one measurement. Two cards of a model are two groups,
 each held against the model's baseline. A group is judged as if it had come alone, so its false alarms are divided
@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate.hardware.gpus import slug
+from perfgate.compare.judge import judge
+from perfgate.compare.roofline import recording_metrics
+from perfgate.hardware.gpus import card, slug
 from perfgate.records import GateError, Status, Verdict
+from perfgate.store.locate import BASELINE_FILE
+from perfgate.store.recording import merge, read_each, read_recording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from perfgate.compare.roofline import Metrics
+    from perfgate.config import Limits
     from perfgate.records import Recording
 
 _NOT_RECORDED = "card-not-recorded"
@@ -34,6 +41,99 @@ class Group:
     """Its card's folder among the baselines; empty where the card is not recorded."""
     gpu: str
     recordings: tuple[Recording, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be judged, and by what."""
+
+    current: Sequence[str]
+    """Files; several of one card are several launches."""
+    baselines: Sequence[str] = ()
+    """Files, or folders of baselines; none compares with the other side in the files."""
+    anchor: str | None = None
+    """The card's first baseline, for small steps that add up."""
+    fail_on_drift: bool = False
+    cases: Sequence[str] | None = None
+    """Judge only these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What came of one card's files."""
+
+    group: Group
+    verdicts: tuple[Verdict, ...] = ()
+    metrics: dict[str, Metrics] = field(default_factory=dict)
+    current: Recording | None = None
+    """All of the card's files; None where they could not be judged together."""
+    baseline: Recording | None = None
+    chosen: int = 0
+    known: int = 0
+
+
+def judge_files(asked: Asked, limits: Limits) -> list[Judged]:
+    """Judge each card's files by the baseline of that card; what spoils one card's files spoils no other's.
+
+    Raises:
+        GateError: A file cannot be read, or the only card's files cannot be judged.
+    """
+    cards = groups(read_each(asked.current))
+    if len(cards) == 1:
+        return [_judge_group(cards[0], asked, limits)]
+    found = []
+    for group in cards:
+        try:
+            found.append(_judge_group(group, asked, limits))
+        except GateError as error:
+            found.append(Judged(group=group, verdicts=_labelled([about_files(error)], group)))
+    return found
+
+
+def _judge_group(group: Group, asked: Asked, limits: Limits) -> Judged:
+    """Judge one card's files; their number of cases alone decides how its false alarms are divided."""
+    current = merge(group.recordings)
+    baseline = _baseline_of(group, asked.baselines)
+    verdicts = judge(
+        baseline,
+        current,
+        limits,
+        selected=asked.cases,
+        anchor=read_recording(asked.anchor) if asked.anchor and baseline else None,
+        fail_on_drift=asked.fail_on_drift,
+    )
+    if asked.baselines and baseline is None:
+        verdicts = _without_baseline(group, verdicts, asked.baselines)
+    found = recording_metrics(current, card(group.gpu))
+    return Judged(
+        group=group,
+        verdicts=_labelled(verdicts, group),
+        metrics={named(case, group): numbers for case, numbers in found.items()},
+        current=current,
+        baseline=baseline,
+        chosen=len(verdicts),
+        known=len({*current.samples, *(baseline.samples if baseline else {}), *(asked.cases or ())}),
+    )
+
+
+def _baseline_of(group: Group, given: Sequence[str]) -> Recording | None:
+    """The baseline that judges a card's files; None where none is given, or none of those given is of that card."""
+    files = [read_recording(path) for path in given if not Path(path).is_dir()]
+    if len(given) == len(files) == 1 and not group.label:
+        return files[0]  # of another card or not: `judge` refuses it and says what differs
+    stored = [Path(folder) / group.folder / BASELINE_FILE for folder in given if group.folder and Path(folder).is_dir()]
+    held = [read_recording(path) for path in stored if path.is_file()]
+    return _of_its_card(group, [*files, *held]) or next(iter(held), None)
+
+
+def about_files(error: GateError) -> Verdict:
+    """The verdict on files that cannot be judged."""
+    return Verdict(case="*", status=Status.INVALID, reason=error.reason, text=error.text)
+
+
+def named(case: str, group: Group) -> str:
+    """A case's id with the group's label, where there is one."""
+    return f"{case}@{group.label}" if group.label else case
 
 
 def groups(recordings: Sequence[Recording]) -> tuple[Group, ...]:
@@ -72,7 +172,7 @@ def _short(uuid: str, of_the_model: Sequence[str]) -> str:
     return begin if begins.count(begin) == 1 else ""
 
 
-def of_its_card(group: Group, baselines: Sequence[Recording]) -> Recording | None:
+def _of_its_card(group: Group, baselines: Sequence[Recording]) -> Recording | None:
     """The baseline that is of a group's model and code path; None where there is none.
 
     Raises:
@@ -89,7 +189,7 @@ def of_its_card(group: Group, baselines: Sequence[Recording]) -> Recording | Non
     return fitting[0] if fitting else None
 
 
-def without_baseline(group: Group, verdicts: Sequence[Verdict], given: Sequence[str]) -> tuple[Verdict, ...]:
+def _without_baseline(group: Group, verdicts: Sequence[Verdict], given: Sequence[str]) -> tuple[Verdict, ...]:
     """Verdicts of a group whose card none of the given baselines is of: no speed, but a wrong result stays one.
 
     Args:
@@ -106,7 +206,7 @@ def without_baseline(group: Group, verdicts: Sequence[Verdict], given: Sequence[
             status=Status.INVALID,
             reason="no-baseline",
             text=f"{verdict.case}: {group.gpu or 'a card that is not recorded'} has no baseline among {', '.join(given)}, "
-            f"expected one of this card; give its file, or a folder that holds {folder}/matmul.json, or record one on it: "
+            f"expected one of this card; give its file, or a folder that holds {folder}/{BASELINE_FILE}, or record one on it: "
             'nox -s update-baselines -- --reason "first baseline".',
         )
         for verdict in verdicts
@@ -114,7 +214,7 @@ def without_baseline(group: Group, verdicts: Sequence[Verdict], given: Sequence[
     )
 
 
-def labelled(verdicts: Sequence[Verdict], group: Group) -> tuple[Verdict, ...]:
+def _labelled(verdicts: Sequence[Verdict], group: Group) -> tuple[Verdict, ...]:
     """The verdicts with the group's label, in the case id and in the sentence; as they are where there is one group.
 
     What is about no single case (``*``) keeps that name and says the group in its sentence. The commands in a sentence
@@ -132,8 +232,3 @@ def labelled(verdicts: Sequence[Verdict], group: Group) -> tuple[Verdict, ...]:
         )
         for verdict in verdicts
     )
-
-
-def named(case: str, group: Group) -> str:
-    """A case's id with the group's label, where there is one."""
-    return f"{case}@{group.label}" if group.label else case

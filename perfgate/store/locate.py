@@ -15,7 +15,12 @@ from perfgate.records import GateError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from perfgate.settings import Settings
+    from perfgate.config import Settings
+
+BASELINE_FILE, ANCHOR_FILE = "matmul.json", "anchor.json"
+"""In a card's folder of baselines: its times, and those of its first baseline, for small steps that add up."""
+COMPILED_FILE = "compiled.json"
+"""In a compile target's folder: its machine code by the pinned Triton."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,7 @@ def compiled_name(settings: Settings, triton: str, *, beside: bool = False) -> s
     """
     own = f"{settings.target}/compiled-triton-{triton}.json"
     exists = (settings.root / settings.baselines / own).is_file()
-    return own if beside or exists else f"{settings.target}/compiled.json"
+    return own if beside or exists else f"{settings.target}/{COMPILED_FILE}"
 
 
 def find(settings: Settings, relative: str, *, base: str | None, scratch: Path) -> Stored:

@@ -1,7 +1,7 @@
-"""The store: recordings as pytest-benchmark's JSON with our record inside; strict, versioned, written atomically.
+"""The store: recordings as pytest-benchmark's JSON with our record inside; strict, versioned, written whole.
 
-Refuses what it does not know rather than guess, with one sentence that names the file, what was found, what was
-expected and what to do. Keys that the schema does not name are tolerated: its version guards their meaning.
+Refuses what it does not know rather than guess, with one sentence that names the file, where and what. Keys that the
+schema does not name are tolerated: its version guards their meaning.
 """
 
 from __future__ import annotations
@@ -9,19 +9,127 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+
+from msgspec import Meta, Struct, structs
 
 from perfgate.compare.estimators import benchmark_stats
 from perfgate.files import write_whole
 from perfgate.records import SCHEMA, GateError, Recording, Samples
-from perfgate.store.reading import recording_from_json
+from perfgate.store import codec
+from perfgate.store.codec import Count, Name, Open, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 BENCHMARK_FORMAT = "5.3.1"
 """The pytest-benchmark whose JSON format this is."""
+_Seconds = Annotated[float, Meta(ge=1e-12, lt=1e6)]
+"""That a run of a kernel can take; what lies outside is another unit or no number."""
+_Megahertz = Annotated[float, Meta(ge=0, le=100_000)]
+_Texts = Annotated[Mapping[Text, Text], Meta(max_length=codec.MOST_ITEMS)]
+_MOST_FLOPS = 1 << 62
+
+
+class _State(TypedDict, total=False):
+    """What the monitor and the worker write of a process; other keys hold numbers."""
+
+    correct: bool
+    throttle_reasons: Annotated[list[Text], Meta(max_length=codec.MOST_ITEMS)]
+    not_told: Annotated[list[Text], Meta(max_length=codec.MOST_ITEMS)]
+    foreign_processes: int
+    foreign_utilization_percent: Count
+    unheld: Count
+    looks: Count
+    power_capped: Count
+    sm_clock_mhz: _Megahertz
+    sm_clock_min_mhz: _Megahertz
+    memory_clock_mhz: _Megahertz
+    temperature_c: Annotated[float, Meta(ge=-300, le=1000)]
+
+
+class _Contract(TypedDict, total=False):
+    """What is computed with of `Case.contract`; other keys are compared alone."""
+
+    shapes: Annotated[
+        list[Annotated[list[Count], Meta(max_length=codec.MOST_ITEMS)]], Meta(max_length=codec.MOST_ITEMS)
+    ]
+    flops: Annotated[int, Meta(ge=0, le=_MOST_FLOPS)]
+    min_bytes: Annotated[int, Meta(ge=0, le=_MOST_FLOPS)]
+    unit: Text
+
+
+class _Other(TypedDict):
+    kind: Literal["baseline-commit", "ref", "file"]
+    name: Text
+
+
+class _Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A `Launch` as the file has it."""
+
+    arms: dict[Literal["kernel", "control", "other"], Annotated[tuple[_Seconds, ...], Meta(min_length=1)]]
+    state: Annotated[dict[Text, bool | int | float | list[Text]], Meta(max_length=codec.MOST_ITEMS)] = {}
+
+    def __post_init__(self) -> None:
+        if "kernel" not in self.arms:
+            raise ValueError("no kernel arm, expected the kernel's seconds")
+        codec.check_known(self.state, _State, name="state")
+        codec.check_printable(self.state)
+
+
+class _Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A case's `Samples` as the file has them, in a benchmark's ``extra_info.perfgate``."""
+
+    case: Name
+    launches: Annotated[tuple[_Launch, ...], Meta(min_length=1)]
+    other: _Other | None = None
+    contract: Open = {}
+    config: Open = {}
+    code: dict[Literal["kernel", "other"], Name] = {}
+    """Empty text is refused: two of them would be equal and mean nothing."""
+
+    def __post_init__(self) -> None:
+        with_arm = sum("other" in launch.arms for launch in self.launches)
+        if self.other is None and with_arm:
+            raise ValueError("an other arm of which is not said what it is, expected its kind and name")
+        if self.other is not None and with_arm != len(self.launches):
+            raise ValueError(f"the other arm in {with_arm} of {len(self.launches)} launches, expected all")
+        codec.check_known(self.contract, _Contract, name="contract")
+        codec.check_printable(self.case, self.other, self.contract, self.config, self.code)
+
+
+class _Extra(Struct, frozen=True):
+    perfgate: _Case
+
+
+class _Benchmark(Struct, frozen=True):
+    extra_info: _Extra
+
+
+class _Origin(Struct, frozen=True, kw_only=True):
+    """All of a `Recording` but its samples, as the file has it at its root's ``perfgate``."""
+
+    environment: _Texts = {}
+    settings: Open = {}
+    reason: Text = ""
+    commit: Text = ""
+    recorded_at: Text = ""
+    selected: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=codec.MOST_CASES)] = ()
+    run: _Texts = {}
+
+    def __post_init__(self) -> None:
+        if len(set(self.selected)) < len(self.selected):
+            raise ValueError("a case twice in selected, expected each once")
+        codec.check_printable(*(getattr(self, name) for name in self.__struct_fields__))
+
+
+class _File(Struct, frozen=True, kw_only=True):
+    """What is read of a file; the rest is pytest-benchmark's."""
+
+    benchmarks: Annotated[tuple[_Benchmark, ...], Meta(max_length=codec.MOST_CASES)]
+    perfgate: _Origin = _Origin()
 
 
 def read_recording(path: Path | str) -> Recording:
@@ -31,22 +139,38 @@ def read_recording(path: Path | str) -> Recording:
         GateError: ``no-file``, ``unreadable``, ``not-json`` or a reason of `recording_from_json`.
     """
     source = str(path)
+    return recording_from_json(codec.parse(codec.read_bytes(path, what="a recording"), source=source), source=source)
+
+
+def recording_from_json(document: object, *, source: str) -> Recording:
+    """The recording of a parsed file.
+
+    Args:
+        document: What the JSON held.
+        source: Where it came from, for sentences.
+
+    Raises:
+        GateError: ``other-schema``, ``zero-cases``, ``duplicate-case``, ``bad-seconds`` or ``malformed``.
+    """
+    if isinstance(document, dict):
+        codec.check_version(document.get("perfgate"), source=source)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise GateError("no-file", f"{source} does not exist, expected a recording; check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise GateError(
-            "unreadable", f"{source} cannot be read ({error}), expected a recording; write it anew."
-        ) from None
-    try:
-        document: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise GateError(
-            "not-json",
-            f"{source} is not valid JSON ({error}), expected a whole recording; it may be truncated, write it anew.",
-        ) from None
-    return recording_from_json(document, source=source)
+        file = codec.convert(document, _File, source=source)
+    except GateError as error:
+        reason = "bad-seconds" if ".arms[" in error.text.partition(":")[0] else error.reason
+        raise GateError(reason, error.text) from None
+    if not file.benchmarks:
+        raise GateError("zero-cases", f"{source} holds no case at all, expected one or more; record it anew.")
+    samples: dict[str, Samples] = {}
+    for benchmark in file.benchmarks:
+        stored = benchmark.extra_info.perfgate
+        if stored.case in samples:
+            raise GateError(
+                "duplicate-case",
+                f"{source} holds the case {stored.case} twice, expected each case once; record it anew.",
+            )
+        samples[stored.case] = codec.as_record(stored, Samples)
+    return Recording(samples=samples, source=source, **structs.asdict(file.perfgate))
 
 
 def read_each(paths: Sequence[Path | str]) -> list[Recording]:
@@ -164,6 +288,8 @@ def recording_to_json(
         metrics: By case id, numbers to keep for dashboards; never read back.
         test: Node id that stands before ``[case]`` in ``fullname``.
     """
+    known = {name: value for name in _Origin.__struct_fields__ if (value := getattr(recording, name))}
+    origin = codec.encode(codec.as_record(known, _Origin))
     return {
         "machine_info": dict(machine_info or {}),
         "commit_info": {"id": recording.commit},
@@ -173,36 +299,13 @@ def recording_to_json(
         ],
         "datetime": recording.recorded_at,
         "version": BENCHMARK_FORMAT,
-        "perfgate": {
-            "schema": SCHEMA,
-            "environment": dict(recording.environment),
-            "settings": dict(recording.settings),
-            "reason": recording.reason,
-            "commit": recording.commit,
-            "recorded_at": recording.recorded_at,
-        }
-        | ({"selected": list(recording.selected)} if recording.selected else {})
-        | ({"run": dict(recording.run)} if recording.run else {}),
+        "perfgate": {"schema": SCHEMA}
+        | {key: value for key, value in origin.items() if value or key not in {"selected", "run"}},
     }
 
 
 def _benchmark(samples: Samples, *, metrics: Mapping[str, Any] | None, test: str) -> dict[str, Any]:
-    ours: dict[str, Any] = {
-        "case": samples.case,
-        "launches": [
-            {"arms": {arm: list(seconds) for arm, seconds in launch.arms.items()}}
-            | ({"state": dict(launch.state)} if launch.state else {})
-            for launch in samples.launches
-        ],
-    }
-    optional = {
-        "other": samples.other,
-        "contract": samples.contract,
-        "config": samples.config,
-        "code": samples.code,
-        "metrics": metrics,
-    }
-    ours |= {key: dict(value) for key, value in optional.items() if value}
+    ours = codec.encode(codec.as_record(samples, _Case)) | ({"metrics": dict(metrics)} if metrics else {})
     return {
         "group": None,
         "name": f"{test.rpartition('::')[2]}[{samples.case}]",
@@ -227,7 +330,7 @@ def write_recording(path: Path, recording: Recording, **options: Any) -> str:  #
         GateError: What would be written could not be read back.
     """
     document = recording_to_json(recording, **options)
-    recording_from_json(json.loads(json.dumps(document)), source=str(path))
+    recording_from_json(document, source=str(path))
     text = render(document) + "\n"
     write_whole(path, text)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -239,6 +342,6 @@ def render(value: object, depth: int = 0) -> str:
     if isinstance(value, dict) and value:
         rows = (f"{pad}{json.dumps(str(key))}: {render(item, depth + 1)}" for key, item in sorted(value.items()))
         return "{\n" + ",\n".join(rows) + f"\n{end}}}"
-    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+    if isinstance(value, list | tuple) and any(isinstance(item, dict | list | tuple) for item in value):
         return "[\n" + ",\n".join(f"{pad}{render(item, depth + 1)}" for item in value) + f"\n{end}]"
     return json.dumps(value, allow_nan=False, sort_keys=True)

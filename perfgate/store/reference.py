@@ -16,7 +16,7 @@ from perfgate.records import BASELINE_COMMIT, GateError
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from perfgate.settings import Settings
+    from perfgate.config import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,31 +1,38 @@
-"""A whole run as one file: the machine, every stage, every verdict. Strict to read, so that it may come from anywhere. Pure.
+"""A whole run as one file, and the cases that it has to hold: the machine, every stage, every verdict. Pure.
 
-Samples lie in a file of their own (``current.json``); this one holds what was said of them and of everything else.
+Samples lie in a file of their own (``current.json``); ``run.json`` holds what was said of them and of everything else.
+``cases.json`` lists the ids of the suite's cases for a reader without torch.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from perfgate.records import SCHEMA, Aside, GateError, Status, Verdict, exit_code
+from msgspec import Meta, Struct
+
+from perfgate.records import SCHEMA, Recording, Status, Verdict, exit_code
+from perfgate.store import codec
+from perfgate.store.codec import Name, Sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from perfgate.project import Suite
 
-_MOST_TEXT = 4000
-"""Characters of one text; the longest sentence of the gate has some hundred."""
-_MOST_ITEMS = 2000
+CASES_FILE = "cases.json"
+"""In the folder of baselines; ``python -m perfgate cases`` writes it."""
+_REMEDY = "run again"
+_MOST = Meta(max_length=2000)
 """Of verdicts, stages, cases: a suite has some dozen."""
-_MOST_NUMBER = 1e9
-"""Of a ratio: a kernel that takes seconds in place of nanoseconds."""
-_EXIT_CODES = (0, 1, 2, 3)
+_Ratio = Annotated[float, Meta(ge=-1e9, le=1e9)]
+"""A kernel that takes seconds in place of nanoseconds has the largest."""
+_Texts = Annotated[Mapping[Sentence, Sentence], _MOST]
+Sentences = Annotated[tuple[Sentence, ...], _MOST]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageRecord:
-    """One stage of a run."""
+@dataclass(kw_only=True)
+class StageResult:
+    """One stage of a run: what it came to, and, while the run goes on, what later stages need of it."""
 
     name: str
     """``correctness``, ``compiled`` or ``throughput``."""
@@ -41,6 +48,17 @@ class StageRecord:
     why: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By case id, what moved with the time of one that is slower or faster."""
 
+    # What follows is of the run at hand and is not stored.
+    recording: Recording | None = None
+    sha256: str = ""
+    """Of the file that the recording was written to."""
+    baseline: str = ""
+    """The stored file that the recording was compared with, where there is one."""
+    again: str = ""
+    """The command that judges the saved files to the same verdicts."""
+    spent: str = ""
+    """Where its seconds went."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
@@ -51,7 +69,7 @@ class RunRecord:
     exit: int
     partial: bool = False
     """Cases were chosen on purpose."""
-    stages: tuple[StageRecord, ...] = field(default_factory=tuple)
+    stages: tuple[StageResult, ...] = ()
     run: Mapping[str, str] = field(default_factory=dict)
     """What binds it to its samples and to GitHub's run (see `binding`), and its end; empty where not recorded."""
 
@@ -61,195 +79,119 @@ class RunRecord:
         return tuple(verdict for stage in self.stages for verdict in stage.verdicts)
 
 
-def run_to_json(run: RunRecord) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Cases:
+    """Ids by stage."""
+
+    checked: tuple[str, ...]
+    compiled: tuple[str, ...]
+    timed: tuple[str, ...]
+    whole: bool = True
+    """These are all there are; ids that were taken from a baseline may lack a new case."""
+
+
+class _Aside(Struct, frozen=True, kw_only=True):
+    """An `Aside` as files have it."""
+
+    text: Sentence
+    ratio: _Ratio | None = None
+    matters: bool
+
+
+class StoredVerdict(Struct, frozen=True, kw_only=True):
+    """All of a `Verdict` as files have it, so that it can be put before a reader again elsewhere."""
+
+    case: Sentence
+    status: Status
+    reason: Sentence
+    text: Sentence
+    ratio: _Ratio | None = None
+    low: _Ratio | None = None
+    high: _Ratio | None = None
+    limit: _Ratio | None = None
+    wrong: bool
+    asides: Annotated[tuple[_Aside, ...], _MOST]
+
+
+StoredVerdicts = Annotated[tuple[StoredVerdict, ...], _MOST]
+
+
+class _Stage(Struct, frozen=True, kw_only=True):
+    """A `StageResult` as the file has it."""
+
+    name: Sentence
+    done: Sentence
+    left_out: Sentence
+    note: Sentence
+    passed: Sentences
+    verdicts: StoredVerdicts
+    why: Annotated[Mapping[Sentence, Sentences], _MOST] = {}
+    """Not in a run of a gate that did not say it yet."""
+
+
+class _Run(Struct, frozen=True, kw_only=True):
+    """A `RunRecord` as the file has it."""
+
+    schema: int = SCHEMA
+    environment: _Texts
+    exit: Literal[0, 1, 2, 3]
+    partial: bool
+    run: _Texts = {}
+    stages: Annotated[tuple[_Stage, ...], _MOST]
+
+    def __post_init__(self) -> None:
+        verdicts = tuple(codec.as_record(verdict, Verdict) for stage in self.stages for verdict in stage.verdicts)
+        if verdicts and exit_code(verdicts) != self.exit:
+            raise ValueError(
+                f"it has the exit code {self.exit}, expected {exit_code(verdicts)}, which its verdicts give"
+            )
+
+
+_Ids = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=2000)]
+
+
+class _Cases(Struct, frozen=True, kw_only=True):
+    """`Cases` as the file has them."""
+
+    schema: int = SCHEMA
+    checked: _Ids
+    compiled: _Ids
+    timed: _Ids
+
+    def __post_init__(self) -> None:
+        if any(len(set(stage)) < len(stage) for stage in (self.checked, self.compiled, self.timed)):
+            raise ValueError("a list names a case twice, expected every case once")
+
+
+def run_to_json(run: RunRecord) -> Any:  # noqa: ANN401 - any JSON
     """The object that `read_run` reads back."""
-    return {
-        "schema": SCHEMA,
-        "environment": dict(run.environment),
-        "exit": run.exit,
-        "partial": run.partial,
-        "run": dict(run.run),
-        "stages": [
-            {
-                "name": stage.name,
-                "done": stage.done,
-                "left_out": stage.left_out,
-                "note": stage.note,
-                "passed": list(stage.passed),
-                "verdicts": [verdict_to_json(verdict) for verdict in stage.verdicts],
-                "why": {case: list(sentences) for case, sentences in stage.why.items()},
-            }
-            for stage in run.stages
-        ],
-    }
-
-
-def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
-    """All of a verdict, so that it can be put before a reader again elsewhere."""
-    return {
-        "case": verdict.case,
-        "status": str(verdict.status),
-        "reason": verdict.reason,
-        "text": verdict.text,
-        "ratio": verdict.ratio,
-        "low": verdict.low,
-        "high": verdict.high,
-        "limit": verdict.limit,
-        "wrong": verdict.wrong,
-        "asides": [{"text": aside.text, "ratio": aside.ratio, "matters": aside.matters} for aside in verdict.asides],
-    }
+    return codec.encode(codec.as_record(run, _Run))
 
 
 def read_run(text: str | bytes, *, source: str) -> RunRecord:
-    """Read a run.
-
-    Args:
-        text: The file's content.
-        source: Where it came from, for sentences.
+    """Read a run; its texts are to be escaped by whoever shows them.
 
     Raises:
         GateError: ``not-json``, ``other-schema`` or ``malformed``; also for an exit code that its verdicts do not give.
     """
-    read = Reader(source)
-    root = read.document(text)
-    environment = read.object(root, "environment")
-    told = read.object(root, "run") if "run" in root else {}
-    for texts in (environment, told):
-        for key in texts:
-            read.text(texts, key)
-    run = RunRecord(
-        environment=environment,
-        exit=read.exit_code(root),
-        partial=read.truth(root, "partial"),
-        stages=tuple(_stage(read, entry) for entry in read.objects(root, "stages")),
-        run=told,
-    )
-    if run.verdicts and exit_code(run.verdicts) != run.exit:
-        read.refuse(f"has the exit code {run.exit}", f"{exit_code(run.verdicts)}, which its verdicts give")
-    return run
+    return codec.as_record(codec.decode(text, _Run, source=source, remedy=_REMEDY, versioned=True), RunRecord)
 
 
-def _stage(read: Reader, entry: dict[str, Any]) -> StageRecord:
-    return StageRecord(
-        name=read.text(entry, "name"),
-        done=read.text(entry, "done"),
-        left_out=read.text(entry, "left_out"),
-        note=read.text(entry, "note"),
-        passed=read.texts(entry, "passed"),
-        verdicts=read.verdicts(entry, "verdicts"),
-        why=_why(read, entry),
-    )
+def of_suite(suite: Suite) -> Cases:
+    """The ids of a suite: all are checked, and those to be timed are compiled as well."""
+    timed = tuple(case.id for case in suite.CASES)
+    return Cases(checked=tuple(case.id for case in suite.CHECKED), compiled=timed, timed=timed)
 
 
-def _why(read: Reader, entry: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What moved with each case; none in a run of a gate that did not say it yet."""
-    if "why" not in entry:
-        return {}
-    by_case = read.object(entry, "why")
-    return {case: read.texts(by_case, case) for case in by_case}
+def cases_to_json(cases: Cases) -> Any:  # noqa: ANN401 - any JSON
+    """The object that `read_cases` reads back."""
+    return codec.encode(codec.as_record(cases, _Cases))
 
 
-class Reader:
-    """Takes a parsed document apart and refuses what is not as the schema says, in one sentence."""
+def read_cases(text: str | bytes, *, source: str) -> Cases:
+    """Read the file of cases.
 
-    def __init__(self, source: str) -> None:
-        self._source = source
-
-    def refuse(self, found: str, expected: str, reason: str = "malformed") -> NoReturn:
-        """Raise a GateError that says what was found and what was expected."""
-        raise GateError(reason, f"{self._source} {found}, expected {expected}; run again.")
-
-    def document(self, text: str | bytes) -> dict[str, Any]:
-        """Parse JSON with an object of this schema at its root."""
-        try:
-            root: object = json.loads(text)
-        except (ValueError, RecursionError):
-            self.refuse("is not valid JSON", "a whole file; it may be truncated", "not-json")
-        if not isinstance(root, dict):
-            self.refuse(f"holds a {type(root).__name__}", "an object")
-        if type(root.get("schema")) is not int or root["schema"] != SCHEMA:
-            self.refuse(f"has schema {str(root.get('schema'))[:40]!r}", f"version {SCHEMA}", "other-schema")
-        return root
-
-    def object(self, parent: Mapping[str, Any], key: str) -> dict[str, Any]:
-        """An object."""
-        value = parent.get(key)
-        if not isinstance(value, dict) or len(value) > _MOST_ITEMS:
-            self.refuse(f"has no usable {key}", "an object")
-        return value
-
-    def objects(self, parent: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-        """A list of objects, of bearable length."""
-        value = parent.get(key)
-        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            self.refuse(f"has no usable {key}", "a list of objects")
-        if len(value) > _MOST_ITEMS:
-            self.refuse(f"has {len(value)} entries in {key}", f"at most {_MOST_ITEMS}")
-        return value
-
-    def text(self, parent: Mapping[str, Any], key: str) -> str:
-        """A text, of bearable length."""
-        value = parent.get(key)
-        if not isinstance(value, str):
-            self.refuse(f"has no usable {key[:80]!r}", "text")
-        if len(value) > _MOST_TEXT:
-            self.refuse(f"has {len(value)} characters in {key[:80]!r}", f"at most {_MOST_TEXT}")
-        return value
-
-    def texts(self, parent: Mapping[str, Any], key: str) -> tuple[str, ...]:
-        """A list of texts."""
-        value = parent.get(key)
-        if not isinstance(value, list) or len(value) > _MOST_ITEMS:
-            self.refuse(f"has no usable {key}", f"a list of at most {_MOST_ITEMS} texts")
-        return tuple(self.text({key: entry}, key) for entry in value)
-
-    def truth(self, parent: Mapping[str, Any], key: str) -> bool:
-        """True or false."""
-        value = parent.get(key)
-        if not isinstance(value, bool):
-            self.refuse(f"has no usable {key}", "true or false")
-        return value
-
-    def exit_code(self, parent: Mapping[str, Any], key: str = "exit") -> int:
-        """One of the gate's exit codes."""
-        value = parent.get(key)
-        if type(value) is not int or value not in _EXIT_CODES:
-            self.refuse(f"has no usable {key}", "0, 1, 2 or 3")
-        return value
-
-    def number(self, parent: Mapping[str, Any], key: str) -> float | None:
-        """A finite number or null."""
-        value = parent.get(key)
-        if value is None:
-            return None
-        if type(value) not in {int, float} or not abs(value) <= _MOST_NUMBER:  # NaN compares false
-            self.refuse(f"has no usable {key}", "a number or null")
-        return float(value)
-
-    def verdicts(self, parent: Mapping[str, Any], key: str) -> tuple[Verdict, ...]:
-        """Verdicts as `verdict_to_json` writes them."""
-        return tuple(self._verdict(entry) for entry in self.objects(parent, key))
-
-    def _verdict(self, entry: dict[str, Any]) -> Verdict:
-        status = self.text(entry, "status")
-        if status not in set(Status):
-            self.refuse(f"has the status {status[:40]!r}", f"one of {', '.join(Status)}")
-        return Verdict(
-            case=self.text(entry, "case"),
-            status=Status(status),
-            reason=self.text(entry, "reason"),
-            text=self.text(entry, "text"),
-            ratio=self.number(entry, "ratio"),
-            low=self.number(entry, "low"),
-            high=self.number(entry, "high"),
-            limit=self.number(entry, "limit"),
-            wrong=self.truth(entry, "wrong"),
-            asides=tuple(
-                Aside(
-                    text=self.text(aside, "text"),
-                    ratio=self.number(aside, "ratio"),
-                    matters=self.truth(aside, "matters"),
-                )
-                for aside in self.objects(entry, "asides")
-            ),
-        )
+    Raises:
+        GateError: ``not-json``, ``other-schema`` or ``malformed``; also for a list that is empty or names a case twice.
+    """
+    return codec.as_record(codec.decode(text, _Cases, source=source, remedy=_REMEDY, versioned=True), Cases)

@@ -1,6 +1,7 @@
-"""The list of configs to propose: few of them, such that every case has one near its best. Pure.
+"""Which candidates are worth measuring, and which of them make the list to propose. Pure.
 
-Owns what a list costs and the search for the cheapest. Takes seconds, knows no kernel.
+Owns what facts of the machine code rule out, what a list costs, and the search for the cheapest: few configs, such that
+every case has one near its best. Knows no kernel.
 """
 
 from __future__ import annotations
@@ -12,6 +13,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from perfgate.tuning.document import Candidate
+
+DOES_NOT_COMPILE = "does not compile"
+DOES_NOT_FIT = "no block fits a multiprocessor: too much shared memory or too many registers"
+SPILLS = "spills registers to memory"
+SAME_CODE = "same machine code as another candidate"
+BEATEN = "fewer resident warps and more instructions than the same tile and stages with other warps"
+"""Deeper pipelines are not held to this: they trade resident warps for loads in flight, and may well win."""
 
 FEWEST, MOST = 2, 4
 """Configs of an autotune list, by the rules for kernel files."""
@@ -107,3 +117,52 @@ def _fastest(times: Mapping[str, float], names: Sequence[str]) -> str:
 def _alone(losses: Sequence[float]) -> float:
     """What a config loses where it is the only one; a case that it cannot run counts as e times as slow."""
     return sum(min(loss, 1.0) for loss in losses)
+
+
+def prune(candidates: Mapping[str, Candidate], kept: Sequence[str]) -> dict[str, str]:
+    """Why each candidate that is left out is, by facts of its machine code.
+
+    Args:
+        candidates: By id, in order of promise.
+        kept: Ids (the starting tile, the kernel's present configs) that only what cannot run leaves out.
+
+    Returns:
+        By id the reason, one of this file's; the others are to be measured.
+    """
+    found: dict[str, str] = {}
+    for name, one in candidates.items():
+        if one.error:
+            found[name] = DOES_NOT_COMPILE
+        elif any(kernel.blocks_per_sm == 0 for kernel in one.kernels):
+            found[name] = DOES_NOT_FIT
+        elif name not in kept and any(kernel.stack_bytes or kernel.spill_instructions for kernel in one.kernels):
+            found[name] = SPILLS
+    running = {name: one for name, one in candidates.items() if name not in found}
+    seen: dict[object, str] = {}
+    for name in sorted(running, key=lambda name: name not in kept):
+        code = (_without(running[name], "num_stages"), tuple(kernel.code_hash for kernel in running[name].kernels))
+        if seen.setdefault(code, name) != name and name not in kept:
+            found[name] = SAME_CODE
+    for name, one in running.items():
+        if name not in kept and name not in found and any(_beats(other, one) for other in running.values()):
+            found[name] = BEATEN
+    return found
+
+
+def warps_per_sm(candidate: Candidate) -> int:
+    """Warps that one multiprocessor holds of a candidate; the fewest, where it launches several kernels."""
+    return min(int(kernel.blocks_per_sm * kernel.config["num_warps"]) for kernel in candidate.kernels)
+
+
+def instructions(candidate: Candidate) -> int:
+    """Static instructions of a block: those of a warp times its warps, summed over the kernels launched."""
+    return sum(int(sum(kernel.instructions.values()) * kernel.config["num_warps"]) for kernel in candidate.kernels)
+
+
+def _beats(one: Candidate, other: Candidate) -> bool:
+    alike = _without(one, "num_warps") == _without(other, "num_warps")
+    return alike and warps_per_sm(one) > warps_per_sm(other) and instructions(one) < instructions(other)
+
+
+def _without(candidate: Candidate, key: str) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted((name, value) for name, value in candidate.config.items() if name != key))

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from perfgate import workers
 from perfgate.compare import comparability
-from perfgate.pool import Progress, ended
+from perfgate.progress import Count
 from perfgate.records import GateError, Launch, Samples
-from perfgate.tuning import choice
-from perfgate.tuning import document as tune_document
+from perfgate.tuning.choice import propose
 from perfgate.tuning.compiling import triton_cache
+from perfgate.tuning.document import Timed
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-_POLL_S = 0.05
+    from perfgate.tuning.document import Document
+
 _SILENT_S = 300.0
 """After which a process that takes no step is taken for hung."""
 _ATTEMPTS = 2
@@ -39,7 +39,7 @@ class Tuning:
 
     root: Path
     output: Path
-    document: dict[str, Any]
+    document: Document
     top: int
     launches: int
     keep: Callable[[], None]
@@ -56,9 +56,8 @@ class Tuning:
             GateError: ``no-samples`` where a process ended before it began a case; those of ``check_idle``.
         """
         self._phase(0)
-        proposed = choice.propose({k: tune_document.screened(v) for k, v in self._cases().items()})
-        also = proposed[-1].configs if proposed else ()
-        tune_document.set_finalists(self.document, top=self.top, also=also)
+        proposed = propose({name: case.screened() for name, case in self.document.tuned().items()})
+        self.document.choose_finalists(top=self.top, also=proposed[-1].configs if proposed else ())
         took_s = 0.0
         for number in range(1, self.launches + 1):
             if took_s:
@@ -67,93 +66,82 @@ class Tuning:
             self._phase(number)
             took_s = time.monotonic() - began_s
 
-    def _cases(self) -> dict[str, dict[str, Any]]:
-        return tune_document.tuned(self.document)
-
     def _missing(self, number: int) -> dict[str, dict[str, Any]]:
         """What one process would still have to time, by case: in the first pass (0) all, in a launch the finalists."""
         found = {}
-        for name, case in self._cases().items():
-            has = "screen" in case if number == 0 else len(case["launches"]) >= number
-            ids = tune_document.running(case)
+        for name, case in self.document.tuned().items():
+            has = len(case.launches) >= number if number else case.screen is not None
+            configs = {one: entry.config for one, entry in case.running().items()}
             if number:
-                ids = [one for one in case.get("finalists", ()) if one in ids]
-            if not has and ids:
-                keep = 0 if number else self.top + 2
-                found[name] = {"keep": keep, "candidates": {one: case["candidates"][one]["config"] for one in ids}}
+                configs = {one: configs[one] for one in case.finalists if one in configs}
+            if not has and configs:
+                found[name] = {"keep": 0 if number else self.top + 2, "candidates": configs}
             elif not has and not number:
-                case["failed"] = "no candidate is left"
+                case.failed = "no candidate is left"
         return found
 
     def _phase(self, number: int) -> None:
         """The first pass, or one launch: processes until nothing is missing."""
         what = f"launch {number} of {self.launches}:" if number else "first pass:"
         missing = self._missing(number)
-        progress = Progress(f"{what} candidate", sum(len(one["candidates"]) for one in missing.values()))
+        progress = Count(f"tune: {what} candidate", sum(len(one["candidates"]) for one in missing.values()))
         while missing:
             self.check_idle()
             begun, running = "", ("", "")
-            for step in self._steps(missing, self.output / "steps.jsonl"):
-                if step["step"] == "ended":
-                    self._died(number, begun, running, step["why"])
-                    break
-                begun = step.get("case", begun)
-                running = (step["step"], step.get("id", ""))
-                self._take(number, step, progress)
+            try:
+                for step in self._steps(missing):
+                    begun = step.get("case", begun)
+                    running = (step["step"], step.get("id", ""))
+                    self._take(number, step, progress)
+            except workers.LostError as lost:
+                self._died(number, begun, running, str(lost))
             self.keep()
             missing = self._missing(number)
             progress.total = progress.done + sum(len(one["candidates"]) for one in missing.values())
 
-    def _steps(self, missing: Mapping[str, Any], steps: Path) -> Iterator[dict[str, Any]]:
-        """What a process does, as it does it; the last step is ``ended`` where it died or hung."""
-        plan = self.output / "plan.json"
+    def _steps(self, missing: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """What a process on the card does, as it does it."""
+        plan, steps = self.output / "plan.json", self.output / "steps.jsonl"
         plan.write_text(json.dumps({"seed": secrets.randbelow(2**31), "cases": missing}), encoding="utf-8")
-        steps.write_text("", encoding="utf-8")
-        log = self.output / "logs" / "measuring.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "perfgate.tuning.worker", str(plan), str(steps)]
-        with log.open("w", encoding="utf-8") as errors, steps.open(encoding="utf-8") as stream:
-            process = workers.start(
-                command, cwd=self.root, environment=triton_cache(self.output), stdout=errors, stderr=errors
-            )
-            try:
-                yield from _lines(stream, process, silent_s=self.silent_s)
-                if process.returncode:
-                    yield {"step": "ended", "why": ended(process.returncode, log)}
-            except TimeoutError:
-                yield {"step": "ended", "why": f"took no step for {self.silent_s:g} s"}
-            finally:
-                workers.end(process)
+        return workers.followed(
+            [sys.executable, "-m", "perfgate.tuning.worker", str(plan), str(steps)],
+            steps=steps,
+            log=self.output / "logs" / "measuring.log",
+            cwd=self.root,
+            environment=triton_cache(self.output),
+            silent_s=self.silent_s,
+        )
 
-    def _take(self, number: int, step: Mapping[str, Any], progress: Progress) -> None:
+    def _take(self, number: int, step: Mapping[str, Any], progress: Count) -> None:
         """Take one step into the document."""
         if "case" not in step:
             return
-        case = self.document["cases"][step["case"]]
+        case = self.document.cases[step["case"]]
         if step["step"] in {"checked", "failed"}:
             progress.step(f" ({step['case']})")
         if step["step"] == "failed":
-            case["candidates"][step["id"]] |= {"failed": step["why"], "wrong": step["wrong"]}
+            one = case.candidates[step["id"]]
+            one.failed, one.wrong = step["why"], step["wrong"]
         elif step["step"] == "case-failed":
-            case["failed"] = step["why"]
+            case.failed = step["why"]
         elif step["step"] == "timed":
-            self._timed(number, step["case"], {"seconds": step["seconds"], "state": step["state"]})
+            self._timed(number, step["case"], Timed(seconds=step["seconds"], state=step["state"]))
             self.keep()
 
-    def _timed(self, number: int, name: str, timed: dict[str, Any]) -> None:
+    def _timed(self, number: int, name: str, timed: Timed) -> None:
         """Keep a case's times, or where the card was disturbed, say so; after some attempts that is its end."""
-        case = self.document["cases"][name]
+        case = self.document.cases[name]
         if disturbed := _disturbance(name, timed):
             tries = self.attempts[number, name] = self.attempts.get((number, name), 0) + 1
             print(f"tune: {name}: not kept, {disturbed}", flush=True)
             if tries >= _ATTEMPTS:
-                case["failed"] = disturbed
-        elif not any(timed["seconds"].values()):
-            case["failed"] = "no candidate gave a time"
+                case.failed = disturbed
+        elif not any(timed.seconds.values()):
+            case.failed = "no candidate gave a time"
         elif number:
-            case["launches"].append(timed)
+            case.launches.append(timed)
         else:
-            case["screen"] = timed
+            case.screen = timed
 
     def _died(self, number: int, name: str, running: tuple[str, str], why: str) -> None:
         """A process ended by itself: whatever it was doing did that, and is not done again."""
@@ -162,13 +150,14 @@ class Tuning:
                 "no-samples",
                 f"A measuring process ended before it began a case ({why}); its output is in {self.output / 'logs'}.",
             )
-        case, (step, candidate) = self.document["cases"][name], running
+        case, (step, candidate) = self.document.cases[name], running
         where = f"launch {number}" if number else "the first pass"
         if step == "checking":
-            case["candidates"][candidate] |= {"failed": f"its process {_verb(why)} in {where}", "wrong": False}
+            one = case.candidates[candidate]
+            one.failed, one.wrong = f"its process {_verb(why)} in {where}", False
             print(f"tune: {name}: {candidate} is out, its process {_verb(why)}", flush=True)
         elif name in self._missing(number):
-            case["failed"] = f"its process {_verb(why)} in {where}"
+            case.failed = f"its process {_verb(why)} in {where}"
             print(f"tune: {name}: not measured, its process {_verb(why)}", flush=True)
 
 
@@ -176,30 +165,8 @@ def _verb(why: str) -> str:
     return why if why.startswith("took no step") else f"died ({why})"
 
 
-def _disturbance(name: str, timed: Mapping[str, Any]) -> str:
+def _disturbance(name: str, timed: Timed) -> str:
     """What disturbed a case's measurement, by the rule of the gate's own; empty where nothing did."""
-    arms = {one: tuple(seconds) for one, seconds in timed["seconds"].items()}
-    found = comparability.disturbance(Samples(case=name, launches=(Launch(arms=arms, state=timed["state"]),)))
+    arms = {one: tuple(seconds) for one, seconds in timed.seconds.items()}
+    found = comparability.disturbance(Samples(case=name, launches=(Launch(arms=arms, state=timed.state),)))
     return found[1].replace(" in launch 1 of 1", "").replace(" of launch 1 of 1", "") if found else ""
-
-
-def _lines(stream: Any, process: subprocess.Popen[bytes], *, silent_s: float) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a text file
-    """Steps of a process as it writes them, to its end.
-
-    Raises:
-        TimeoutError: It took none for too long.
-    """
-    heard_s, text = time.monotonic(), ""
-    while True:
-        over = process.poll() is not None  # asked first: what it wrote before its end is read below
-        text += stream.read()
-        *whole, text = text.split("\n")
-        for line in whole:
-            heard_s = time.monotonic()
-            yield json.loads(line)
-        if over:
-            return
-        if time.monotonic() - heard_s > silent_s:
-            raise TimeoutError
-        if not whole:
-            time.sleep(_POLL_S)

@@ -14,15 +14,16 @@ import random
 import statistics
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from perfgate import settings
-from perfgate.harness import correctness, guarded, interleave, machine
+from perfgate.config import Settings, read_settings
+from perfgate.harness import correctness, interleave, machine
+from perfgate.harness.workload import Workload
+from perfgate.project import Suite, load_kernel, load_suite
 from perfgate.records import GateError
 from perfgate.tuning.compiling import load_candidates
 
@@ -30,81 +31,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
+    from perfgate.harness.timer import Stopwatch
     from perfgate.records import Case
 
-_CHECKED_ROWS = 16
 _RUNG_ROUNDS = 3
 _TRIALS = 3
-
-
-class Watch(interleave.Watch, Protocol):
-    """A stopwatch that counts the runs whose time was not the kernel's alone."""
-
-    unheld: int
-
-
-class Monitor(Protocol):
-    """What is asked of `machine.Monitor`."""
-
-    def sample(self) -> None:
-        """Look once, between rounds."""
-
-    def state(self) -> dict[str, Any]:
-        """What was seen."""
-
-
-@dataclass(kw_only=True)
-class Workload:
-    """A case's operands and result on a device, for any number of copies of the kernel to compute."""
-
-    suite: ModuleType
-    case: Case
-    device: str
-    seed: int
-    _tensors: tuple[Any, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        if self.device == "cuda":
-            guarded.require_room(self.case)
-        a, b = self.suite.operands(self.case, device=self.device, seed=self.seed)
-        out = guarded.guarded(self.suite.result_shape(self.case), dtype=a.dtype, device=self.device)
-        rows = torch.randperm(a.shape[-2], generator=torch.Generator().manual_seed(self.seed))[:_CHECKED_ROWS]
-        self._tensors = (a, b, out, rows.to(a.device))
-
-    def launch(self, module: ModuleType) -> Callable[[], object]:
-        """One launch of this copy; all write to the same result, so that none has the luckier address."""
-        a, b, out, _ = self._tensors
-        return partial(self.suite.call(module, self.case, a, b), out=out.tensor)
-
-    def check(self, launch: Callable[[], object]) -> None:
-        """Launch, and hold some rows against float64, all elements against NaN, and what lies around against its canary.
-
-        Raises:
-            WrongResultError: The result is wrong.
-        """
-        a, b, out, rows = self._tensors
-        out.poison()
-        launch()
-        if bool(torch.isnan(out.tensor).any()):
-            raise correctness.WrongResultError("the result holds NaN (elements never written, or computed from NaN)")
-        if not out.intact():
-            raise correctness.WrongResultError("memory around the result was written to")
-        torch.backends.cuda.matmul.allow_tf32 = False
-        case = self.case
-        correctness.check_close(case.id, a[..., rows, :], b, out.tensor[..., rows, :], precision=case.precision)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """What times a case: the parts of this machine and of this project."""
 
-    suite: ModuleType
+    suite: Suite
     candidates: ModuleType
     load: Callable[[int], ModuleType]
     """Imports the kernel file once more, under that number."""
-    watch: Watch
-    monitor: Callable[[], Monitor]
-    project: settings.Settings
+    watch: Stopwatch
+    monitor: Callable[[], machine.Monitor]
+    project: Settings
     device: str = "cuda"
 
 
@@ -132,13 +76,10 @@ def measure(bench: Bench, case: Case, plan: Mapping[str, Any], *, seed: int, say
         for number, (name, config) in enumerate(plan["candidates"].items()):
             say("checking", case=case.id, id=name)
             module = bench.load(number)
-            asked = stack.enter_context(
-                bench.candidates.forced(module, bench.candidates.candidate(config, **of_kernel))
-            )
-            launch = workload.launch(module)
+            forced = bench.candidates.forced(module, bench.candidates.candidate(config, **of_kernel))
+            asked, launch = stack.enter_context(forced), workload.launch(module)
             why, wrong = _trouble(workload, launch)
-            if not why and not asked.asked:
-                why = "the kernel did not ask for its config"
+            why = why or ("" if asked.asked else "the kernel did not ask for its config")
             if why:
                 say("failed", case=case.id, id=name, why=why, wrong=wrong)
             else:
@@ -147,7 +88,11 @@ def measure(bench: Bench, case: Case, plan: Mapping[str, Any], *, seed: int, say
         say("timing", case=case.id, count=len(launches))
         bench.watch.unheld = 0
         order = random.Random(seed)  # noqa: S311 - an order of runs, no secret
-        between = partial(_between, monitor, partial(say, "round", case=case.id))
+
+        def between() -> None:
+            monitor.sample()
+            say("round", case=case.id)
+
         if plan["keep"]:
             seconds = halve(launches, watch=bench.watch, keep=plan["keep"], order=order, between=between)
         else:
@@ -158,7 +103,7 @@ def measure(bench: Bench, case: Case, plan: Mapping[str, Any], *, seed: int, say
 def halve(
     launches: Mapping[str, Callable[[], object]],
     *,
-    watch: Watch,
+    watch: Stopwatch,
     keep: int,
     order: random.Random,
     between: Callable[[], None] = lambda: None,
@@ -167,7 +112,8 @@ def halve(
     alive, seconds = sorted(launches), {name: list[float]() for name in launches}
     while alive:
         for _ in range(_RUNG_ROUNDS):
-            _round(launches, alive, seconds, watch=watch, order=order)
+            for name in order.sample(alive, len(alive)):  # an order drawn anew
+                seconds[name].append(watch.time(launches[name]))
             between()
         if len(alive) <= keep:
             break
@@ -179,8 +125,8 @@ def halve(
 def alike(
     launches: Mapping[str, Callable[[], object]],
     *,
-    watch: Watch,
-    project: settings.Settings,
+    watch: Stopwatch,
+    project: Settings,
     order: random.Random,
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, list[float]]:
@@ -193,27 +139,10 @@ def alike(
     for number in range(project.warmup_rounds + rounds):
         if number == project.warmup_rounds:
             seconds = {name: [] for name in launches}
-        _round(launches, names, seconds, watch=watch, order=order)
+        for name in order.sample(names, len(names)):
+            seconds[name].append(watch.time(launches[name]))
         between()
     return seconds
-
-
-def _round(
-    launches: Mapping[str, Callable[[], object]],
-    names: list[str],
-    seconds: dict[str, list[float]],
-    *,
-    watch: Watch,
-    order: random.Random,
-) -> None:
-    """Time each once, in an order drawn anew."""
-    for name in order.sample(names, len(names)):
-        seconds[name].append(watch.time(launches[name]))
-
-
-def _between(monitor: Monitor, said: Callable[[], None]) -> None:
-    monitor.sample()
-    said()
 
 
 def _trouble(workload: Workload, launch: Callable[[], object]) -> tuple[str, bool]:
@@ -237,15 +166,15 @@ def main(plan_path: Path, steps_path: Path) -> int:
     from perfgate.harness.timer import Stopwatch
 
     plan = json.loads(plan_path.read_text(encoding="utf-8"))
-    project = settings.load(Path.cwd())
-    suite, candidates = settings.load_suite(project), load_candidates(project)
+    project = read_settings(Path.cwd())
+    suite, candidates = load_suite(project), load_candidates(project)
     uuid = machine.look()["uuid"]
     cache_bytes = torch.cuda.get_device_properties(0).L2_cache_size
     hold_cycles = int(project.hold_s * machine.Monitor(uuid).max_sm_clock_hz())
     bench = Bench(
         suite=suite,
         candidates=candidates,
-        load=lambda number: settings.load_kernel(project.root / project.kernel, f"kernel_tuned_{number}"),
+        load=lambda number: load_kernel(project.root / project.kernel, f"kernel_tuned_{number}"),
         watch=Stopwatch(flush_bytes=project.flush_factor * cache_bytes, hold_cycles=hold_cycles),
         monitor=lambda: machine.Monitor(uuid),
         project=project,

@@ -12,10 +12,11 @@ import torch
 
 from perf_tests import cases
 from perf_tests import test_calibration as calibration
-from perfgate.calibration.rates import AGAIN, KNOBS_FILE, NOTHING_ADDED, SIZES
+from perfgate.calibration import SIZES
+from perfgate.calibration.rates import AGAIN, KNOBS_FILE, NOTHING_ADDED
+from perfgate.config import Settings
 from perfgate.harness.correctness import WrongResultError
 from perfgate.harness.launches import Launched
-from perfgate.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from perfgate.calibration import session as calibrate
 from perfgate.calibration.rates import KNOBS_FILE
+from perfgate.cli.calibrate import main
 from perfgate.measurement import gpu_lock, pytest_runs, session
 
 GPU = {
@@ -39,7 +39,6 @@ class Workers:
 
     def start(self, _settings: object, file: str, results: Path, **options: Any) -> Worker:
         assert file == "test_calibration.py"
-        assert options["wait"]
         return Worker(self, results, options)
 
 
@@ -108,7 +107,7 @@ KEPT, PUBLISHED = ".perfgate/calibration.json.gz", "baselines/nvidia-h100-80gb-h
 
 
 def run(*options: str) -> int:
-    return calibrate.main([*options, "--runs=5"])
+    return main([*options, "--runs=5"])
 
 
 def test_recording_table_and_plot_are_kept_with_the_baselines(workers: Workers) -> None:
@@ -225,8 +224,8 @@ def test_where_no_case_gave_times_the_first_reason_is_said(
         (("--launches=0",), "bad-usage: --launches is 0; expected 1 or more."),
         (("--case=edge",), "bad-usage: edge is checked but not timed; expected one of one, two."),
         (("--case=three",), "unknown-case: There is no case 'three'"),
-        (("--add=nothing.json",), "unreadable: nothing.json cannot be added to"),
-        (("--from=nothing.json",), "unreadable: nothing.json cannot be read"),
+        (("--add=nothing.json",), "no-file: nothing.json does not exist"),
+        (("--from=nothing.json",), "no-file: nothing.json does not exist"),
         (("--no-such-option",), "bad-usage: unrecognized arguments: --no-such-option"),
     ],
 )

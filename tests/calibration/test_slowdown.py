@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perfgate.calibration.rates import SIZES
+from perfgate.calibration import SIZES
 from perfgate.calibration.slowdown import MOST_EXTRA, Found, search, typical
 
 if TYPE_CHECKING:

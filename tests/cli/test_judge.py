@@ -97,7 +97,22 @@ def test_limits_come_from_the_project(capsys: pytest.CaptureFixture[str], tmp_pa
     assert _json(capsys, "--current", now)[0] == 2
 
 
+def _state(key: str, value: object) -> Callable[[str], str]:
+    return lambda text: text.replace('"arms"', f'"state": {{"{key}": {json.dumps(value)}}}, "arms"', 1)
+
+
+def _contract(key: str, value: str) -> Callable[[str], str]:
+    return lambda text: text.replace('"launches"', f'"contract": {{"{key}": {value}}}, "launches"', 1)
+
+
 SPOILT: dict[str, Callable[[str], str]] = {
+    "duplicate-keys": lambda text: text.replace('"benchmarks"', '"benchmarks": [], "benchmarks"', 1),
+    "clock-text": _state("sm_clock_mhz", "N/A"),
+    "clock-list": _state("sm_clock_mhz", [1980]),
+    "clock-negative": _state("sm_clock_mhz", -1),
+    "flops-text": _contract("flops", '"1"'),
+    "flops-huge": _contract("flops", "9" * 401),
+    "bytes-text": _contract("min_bytes", '"201326592"'),
     "truncated": lambda text: text[: len(text) // 2],
     "empty": lambda _: "",
     "no-cases": lambda _: '{"benchmarks": []}',

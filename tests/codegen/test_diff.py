@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
-from perfgate.codegen.diff import REORDERED, lines, one_line, sameness
-from perfgate.records import KernelFacts, MainLoop
+from facts_support import BEFORE, LOOP, REST, changed, loop, together
+from perfgate.codegen.diff import REORDERED, listing, one_line, pairs
+from perfgate.store.compiled import CompiledCase, KernelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-LOOP = {"async_copy_128": 8, "integer": 100, "shared_load_128": 4, "tensor_core": 64}
-REST = {"branch": 3, "integer": 300, "move": 50}
-
-
-def loop(counts: Mapping[str, int], *, flops: int = 262144) -> MainLoop:
-    return {
-        "instructions": counts,
-        "total": sum(counts.values()),
-        "tensor_flops": flops,
-        "tensor_unit": "mma16",
-        "shared_bytes": 0,
-    }
-
-
-def together(*parts: Mapping[str, int]) -> dict[str, int]:
-    return {
-        name: sum(part.get(name, 0) for part in parts) for name in sorted({name for part in parts for name in part})
-    }
-
-
-BEFORE = KernelFacts(
-    name="matmul_kernel",
-    config={"BLOCK_M": 128, "num_warps": 4},
-    code_hash="a" * 64,
-    normal_hash="c" * 64,
-    registers=118,
-    stack_bytes=0,
-    spill_instructions=0,
-    shared_bytes=49152,
-    blocks_per_sm=2,
-    limited_by="shared memory",
-    occupancy_percent=16.67,
-    instructions=together(LOOP, REST),
-    main_loop=loop(LOOP),
-    grid=1024,
-    arguments={"K": 4096, "M": 4096},
-)
-
-
-def changed(**changes: Any) -> KernelFacts:
-    """Other code than `BEFORE`, with these facts."""
-    return replace(BEFORE, code_hash="b" * 64, normal_hash="d" * 64, **changes)
 
 
 def looping(counts: Mapping[str, int], *, flops: int = 262144, rest: Mapping[str, int] = REST) -> KernelFacts:
@@ -62,31 +20,18 @@ def looping(counts: Mapping[str, int], *, flops: int = 262144, rest: Mapping[str
     return changed(instructions=together(counts, rest), main_loop=loop(counts, flops=flops))
 
 
-def test_it_is_the_same_code_or_that_but_for_names_or_another() -> None:
-    renamed = replace(BEFORE, code_hash="b" * 64)
-
-    assert [sameness(BEFORE, after) for after in (BEFORE, renamed, changed())] == [
-        "same code",
-        "same but for the names of registers",
-        "",
-    ]
-    assert one_line(BEFORE, BEFORE) == "same code"
-    assert one_line(BEFORE, renamed) == "same but for the names of registers"
-    assert lines(BEFORE, renamed) == ("same but for the names of registers",)
-
-
-def test_code_in_another_order_is_not_the_same_though_no_count_moved() -> None:
-    assert one_line(BEFORE, changed()) == REORDERED
-    assert lines(BEFORE, changed()) == (REORDERED,)
-
-
+RENAMED = structs.replace(BEFORE, code_hash="b" * 64)
 ONE_LINE = {
+    "the same code": (BEFORE, "same code"),
+    "other names of registers": (RENAMED, "same but for the names of registers"),
+    "the same code launched otherwise": (
+        structs.replace(BEFORE, grid=512, registers=120),
+        "same code; registers 118 → 120; programs 1024 → 512",
+    ),
+    "code in another order, though no count moved": (changed(), REORDERED),
     "a block lost to registers, and the loop": (
-        replace(
-            looping({**LOOP, "integer": 124, "conversion": 8}),
-            registers=132,
-            blocks_per_sm=1,
-            limited_by="registers",
+        structs.replace(
+            looping({**LOOP, "integer": 124, "conversion": 8}), registers=132, blocks_per_sm=1, limited_by="registers"
         ),
         "2 → 1 blocks an SM: registers 118 → 132; main loop: 24 more integer, 8 more conversions",
     ),
@@ -122,17 +67,9 @@ ONE_LINE = {
         looping(LOOP, rest={"branch": 4, "integer": 290, "move": 53}),
         "elsewhere: 10 fewer integer, 3 more moves",
     ),
-    "what moved out of the loop": (
-        looping({**LOOP, "integer": 80}, rest={**REST, "integer": 320}),
-        "main loop: 20 fewer integer; elsewhere: 20 more integer",
-    ),
     "a trip of twice the work with fewer additions than two": (
         looping({"async_copy_128": 16, "integer": 170, "shared_load_128": 8, "tensor_core": 128}, flops=524288),
         "main loop with 2× the tensor-core work a trip, for as much work: 15 fewer integer",
-    ),
-    "a trip of twice the work and no difference": (
-        looping({name: 2 * number for name, number in LOOP.items()}, flops=524288),
-        "main loop with 2× the tensor-core work a trip",
     ),
     "no tensor core any more": (
         looping({"async_copy_128": 8, "fp32": 512, "integer": 100, "shared_load_128": 4}, flops=0),
@@ -142,7 +79,6 @@ ONE_LINE = {
         changed(main_loop={}, instructions={**BEFORE.instructions, "branch": 4, "tensor_core": 128}),
         "main loop is gone; all code: 64 more tensor-core, 1 more branch",
     ),
-    "a class without a word of its own": (looping({**LOOP, "telepathy": 2}), "main loop: 2 more telepathy"),
 }
 
 
@@ -151,48 +87,60 @@ def test_one_line_has_what_moved(after: KernelFacts, expected: str) -> None:
     assert one_line(BEFORE, after) == expected
 
 
-def test_a_loop_that_is_new_is_told() -> None:
-    before = replace(BEFORE, main_loop={})
-
+def test_without_a_loop_before_all_the_code_is_compared() -> None:
+    before = structs.replace(BEFORE, main_loop={})
     assert one_line(before, changed()) == "main loop of 176 instructions is new"
+    more = changed(main_loop={}, instructions={**BEFORE.instructions, "integer": 401})
+    assert one_line(before, more) == "all code: 1 more integer"
 
 
-def test_without_loops_all_the_code_is_compared() -> None:
-    before = replace(BEFORE, main_loop={})
-    after = changed(main_loop={}, instructions={**BEFORE.instructions, "integer": 401})
-
-    assert one_line(before, after) == "all code: 1 more integer"
+def case(*kernels: KernelFacts) -> CompiledCase:
+    return CompiledCase(contract={}, kernels=kernels)
 
 
-def test_a_report_has_a_line_for_everything_that_moved() -> None:
-    counts = {**LOOP, "barrier": 1, "conversion": 9, "fp32": 2, "integer": 104, "move": 3}
-    after = replace(looping(counts, rest={**REST, "branch": 4}), registers=124, grid=2048)
-
-    assert lines(BEFORE, after) == (
-        "registers 118 → 124",
-        "programs 1024 → 2048",
-        "main loop:",
-        "  conversions 0 → 9",
-        "  integer 100 → 104",
-        "  moves 0 → 3",
-        "  FP32 0 → 2",
-        "  barriers 0 → 1",
-        "elsewhere:",
-        "  branches 3 → 4",
-    )
+SUM = structs.replace(BEFORE, name="sum")
 
 
-def test_a_report_scales_a_trip_of_other_work_and_says_so() -> None:
-    after = looping({"async_copy_128": 16, "integer": 171, "shared_load_128": 8, "tensor_core": 128}, flops=524288)
+def test_in_a_listing_cases_of_which_the_same_is_told_share_a_line_and_equal_kernels_are_counted() -> None:
+    after = changed(registers=130)
+    before = {"a": case(BEFORE, SUM), "b": case(BEFORE), "c": case(BEFORE), "d": case(BEFORE), "gone": case(BEFORE)}
+    now = {"a": case(after, SUM), "b": case(after), "c": case(BEFORE), "d": case(RENAMED), "new": case(BEFORE)}
+    assert listing(before, now) == [
+        "a, b: matmul_kernel registers 118 → 130",
+        "d: matmul_kernel same but for the names of registers",
+        "2 kernels of the same machine code",
+    ]
 
-    assert lines(BEFORE, after) == (
-        "main loop with 2× the tensor-core work a trip, for as much work:",
-        "  integer 100 → 85.5",
-    )
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (case(BEFORE), case(changed(name="product")), f"a: matmul_kernel → product {REORDERED}"),
+        (case(BEFORE), case(), "a: matmul_kernel is no longer launched"),
+        (case(), case(BEFORE), "a: matmul_kernel is new"),
+    ],
+)
+def test_a_kernel_that_appears_goes_or_is_renamed_is_listed(
+    before: CompiledCase, after: CompiledCase, said: str
+) -> None:
+    assert listing({"a": before}, {"a": after}) == [said]
 
 
-def test_the_same_code_launched_otherwise_is_both() -> None:
-    after = replace(BEFORE, grid=512, registers=120)
-
-    assert one_line(BEFORE, after) == "same code; registers 118 → 120; programs 1024 → 512"
-    assert lines(BEFORE, after) == ("same code", "registers 118 → 120", "programs 1024 → 512")
+@pytest.mark.parametrize(
+    ("before", "after", "of_as_many", "expected"),
+    [
+        ("ab", "ba", False, ["bb", "aa"]),
+        ("aab", "ab", False, ["aa", "bb", "a-"]),
+        ("ab", "cb", True, ["bb", "ac"]),
+        ("a", "cd", False, ["ac", "-d"]),
+        ("a", "cd", True, ["a-", "-c", "-d"]),
+    ],
+)
+def test_kernels_are_paired_by_name_and_the_rest_in_order(
+    before: str,
+    after: str,
+    of_as_many: bool,  # noqa: FBT001 - a table's column
+    expected: list[str],
+) -> None:
+    found = pairs(before, after, name=str, of_as_many=of_as_many)
+    assert ["".join(one or "-" for one in pair) for pair in found] == expected

@@ -23,106 +23,87 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_a_launch_on_meta_tensors_gives_the_facts_of_its_machine_code(found: dict[str, Any]) -> None:
     (facts,) = found["plain"]
-
     assert facts["name"] == "matmul"
-    assert facts["shared_bytes"] == 2 * (64 * 32 + 32 * 64) * 4
     assert 32 <= facts["registers"] <= 255
-    assert facts["blocks_per_sm"] == 3
-    assert facts["limited_by"] == "shared memory"
-    assert facts["occupancy_percent"] == 25.0
+    assert (facts["blocks_per_sm"], facts["limited_by"], facts["occupancy_percent"]) == (3, "shared memory", 25.0)
     assert facts["instructions"]["tensor_core"] > 0
-    assert facts["instructions"]["async_copy_128"] > 0
     assert (facts["spill_instructions"], facts["stack_bytes"]) == (0, 0)
+    assert facts["grid"] == 1
+    assert facts["arguments"] == {"M": 512, "N": 512, "K": 512, "am": 512, "ak": 1, "bk": 512, "cm": 512}
+    (misaligned,) = found["misaligned"]
+    assert misaligned["config"] == facts["config"]
+    assert misaligned["instructions"].get("async_copy_128", 0) < facts["instructions"]["async_copy_128"]
 
 
-def test_the_config_recorded_is_the_one_that_was_compiled(found: dict[str, Any]) -> None:
-    for name, m, stages in (("plain", 64, 3), ("tile", 128, 3), ("stages", 64, 2)):
-        (facts,) = found[name]
-        assert facts["config"] == {
-            "BLOCK_M": m,
-            "BLOCK_N": 64,
-            "BLOCK_K": 32,
-            "num_warps": 4,
-            "num_stages": stages,
-        }
-        # Triton keeps one buffer fewer than stages, each one K block of both operands.
-        assert facts["shared_bytes"] == (stages - 1) * (m * 32 + 32 * 64) * 4
+@pytest.mark.parametrize(
+    ("name", "tile", "warps", "stages"),
+    [("plain", (64, 64), 4, 3), ("tile", (128, 64), 4, 3), ("stages", (64, 64), 4, 2), ("spilled", (128, 128), 2, 3)],
+)
+def test_the_config_recorded_is_the_one_that_was_compiled_and_the_main_loop_does_its_tiles_work(
+    found: dict[str, Any], name: str, tile: tuple[int, int], warps: int, stages: int
+) -> None:
+    (facts,), (m, n) = found[name], tile
+    blocks = {"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": 32}
+    assert facts["config"] == {**blocks, "num_warps": warps, "num_stages": stages}
+    # Triton keeps one buffer fewer than stages, each one K block of both operands.
+    assert facts["shared_bytes"] == (stages - 1) * (m * 32 + 32 * n) * 4
+    loop = facts["main_loop"]
+    assert loop["tensor_flops"] * warps == 2 * m * n * 32
+    assert loop["total"] == sum(loop["instructions"].values()) < sum(facts["instructions"].values())
 
 
-def test_every_kernel_of_a_wrapper_is_seen_in_launch_order(found: dict[str, Any]) -> None:
+def test_every_kernel_of_a_wrapper_is_seen_in_launch_order_and_one_that_does_not_compile_hides_none(
+    found: dict[str, Any],
+) -> None:
     assert [facts["name"] for facts in found["two"]] == ["matmul", "copy"]
-
-
-def test_a_wrapper_that_launches_nothing_gives_no_facts(found: dict[str, Any]) -> None:
+    assert found["two"][1]["main_loop"] == {}
     assert found["none"] == []
+    error, *rest = found["partly"]
+    assert "no_such_thing" in error
+    assert rest == [["matmul"], {"a": 1}]
 
 
-def test_registers_that_spill_are_seen(found: dict[str, Any]) -> None:
-    (facts,) = found["spilled"]
-
-    assert facts["registers"] == 255
-    assert facts["stack_bytes"] > 0
-    spills = facts["instructions"]["local_load"] + facts["instructions"]["local_store"]
-    assert facts["spill_instructions"] == spills > 100
-
-
-def test_shared_memory_past_the_limit_of_a_block_is_seen_though_triton_compiles_it(found: dict[str, Any]) -> None:
-    (facts,) = found["too much shared"]
-
-    assert facts["shared_bytes"] == 2 * (128 * 64 + 64 * 128) * 4
-    assert facts["shared_bytes"] > 101_376
+def test_what_does_not_fit_is_seen_though_triton_compiles_it(found: dict[str, Any]) -> None:
+    (spilled,), (facts,), (hopper,) = found["spilled"], found["too much shared"], found["hopper"]
+    assert spilled["registers"] == 255
+    assert spilled["stack_bytes"] > 0
+    spills = spilled["instructions"]["local_load"] + spilled["instructions"]["local_store"]
+    assert spilled["spill_instructions"] == spills > 100
+    assert facts["shared_bytes"] == 2 * (128 * 64 + 64 * 128) * 4 > 101_376
     assert (facts["blocks_per_sm"], facts["limited_by"]) == (0, "shared memory")
-
-
-def test_the_same_tile_fits_the_larger_architecture(found: dict[str, Any]) -> None:
-    (facts,) = found["hopper"]
-
-    assert facts["blocks_per_sm"] == 1
-    assert facts["code_hash"] != found["too much shared"][0]["code_hash"]
+    assert hopper["blocks_per_sm"] == 1
+    assert hopper["code_hash"] != facts["code_hash"]
 
 
 def test_code_lowered_for_another_architecture_is_its_code_in_the_targets_limits(found: dict[str, Any]) -> None:
     (lowered,), (native,), (ada,) = found["lowered"], found["not lowered"], found["ada"]
-
     assert [one["main_loop"]["tensor_unit"] for one in (lowered, native, ada)] == ["mma16", "wgmma16", "mma16"]
     assert lowered["code_hash"] != ada["code_hash"]  # assembled for the card that is there
-    fit = [
-        occupancy(architecture(name), warps=4, registers=one["registers"], shared_bytes=one["shared_bytes"])
-        for name, one in (("sm_90", lowered), ("sm_89", ada))
-    ]
-    assert [lowered["limited_by"], ada["limited_by"]] == [one.limited_by for one in fit]
-    assert [lowered["blocks_per_sm"], ada["blocks_per_sm"]] == [one.blocks_per_sm for one in fit]
+    for name, one in (("sm_90", lowered), ("sm_89", ada)):
+        fit = occupancy(architecture(name), warps=4, registers=one["registers"], shared_bytes=one["shared_bytes"])
+        assert (one["limited_by"], one["blocks_per_sm"]) == (fit.limited_by, fit.blocks_per_sm)
 
 
 def test_what_torch_moves_beside_the_kernels_is_a_fact_of_the_case(found: dict[str, Any]) -> None:
     size = 4 * 512 * 512
-    assert found["operations"] == [
-        {"name": "clone", "moved_bytes": 2 * size},
-        {"name": "zero_", "moved_bytes": size},
-    ]
+    assert found["operations"] == [{"name": "clone", "moved_bytes": 2 * size}, {"name": "zero_", "moved_bytes": size}]
     assert found["no operations"] == []
 
 
-def test_a_misaligned_view_is_specialised_as_its_user_launch_would_be(found: dict[str, Any]) -> None:
-    (facts,), (aligned,) = found["misaligned"], found["plain"]
-
-    assert facts["config"] == aligned["config"]
-    assert facts["instructions"].get("async_copy_128", 0) < aligned["instructions"]["async_copy_128"]
-
-
-def test_autotuning_pruned_to_one_config_and_heuristics_are_followed(found: dict[str, Any]) -> None:
-    small, large, odd = (facts["config"] for (facts,) in found["tuned"])
-
-    assert small == {"BLOCK": 256, "EVEN": True, "num_warps": 2, "num_stages": 2}
-    assert large == {"BLOCK": 1024, "EVEN": True, "num_warps": 8, "num_stages": 1}
-    assert odd == {**small, "EVEN": False}
+def test_autotuning_pruned_to_one_config_and_heuristics_are_followed_and_leave_no_timing(found: dict[str, Any]) -> None:
+    small = {"BLOCK": 256, "EVEN": True, "num_warps": 2, "num_stages": 2}
+    large = {"BLOCK": 1024, "EVEN": True, "num_warps": 8, "num_stages": 1}
+    assert [(facts["config"], facts["grid"], facts["arguments"]["n"]) for (facts,) in found["tuned"]] == [
+        (small, 4096 // 256, 4096),
+        (large, 8192 // 1024, 8192),
+        ({**small, "EVEN": False}, 16, 4000),
+    ]
+    entries, best = found["remembered"]
+    assert entries == 0
+    assert "BLOCK: 256" in best
 
 
 def test_a_launch_has_its_programs_and_its_integer_arguments(found: dict[str, Any]) -> None:
-    (plain,) = found["plain"]
-    assert plain["grid"] == 1
-    assert plain["arguments"] == {"M": 512, "N": 512, "K": 512, "am": 512, "ak": 1, "bk": 512, "cm": 512}
-
     sizes = {"count": 64, "stride": 1}  # no tensor, float, truth value or constexpr
     assert [(facts["grid"], facts["arguments"]) for facts in found["launched"]] == [
         (24, {**sizes, "offset": 7}),
@@ -132,120 +113,41 @@ def test_a_launch_has_its_programs_and_its_integer_arguments(found: dict[str, An
     assert found["not launched"][0]["grid"] == 0
 
 
-def test_the_grid_is_that_of_the_config_that_autotuning_chose(found: dict[str, Any]) -> None:
-    assert [(facts["grid"], facts["arguments"]) for (facts,) in found["tuned"]] == [
-        (4096 // 256, {"n": 4096}),
-        (8192 // 1024, {"n": 8192}),
-        (16, {"n": 4000}),
-    ]
+@pytest.mark.parametrize(
+    ("name", "reason", "begins", "says"),
+    [
+        ("not pruned", "not-pruned", "Autotuning of copy leaves 2 configs", ""),
+        ("undefined", "does-not-compile", "undefined_name: ", "no_such_thing"),
+        ("assembler", "does-not-compile", "bad_assembly: ", "frobnicate"),
+        ("unknown target", "unknown-target", "", "sm_42"),
+        ("PTXAS_OPTIONS", "compiler-options", "PTXAS_OPTIONS", ""),
+        ("TRITON_INTERPRET", "interpreter", "", "TRITON_INTERPRET"),
+        ("imported interpreted", "interpreter", "copy was imported under TRITON_INTERPRET=1", ""),
+        ("no tool", "no-tool", "", "TRITON_CUOBJDUMP_PATH"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_with_the_line_that_says_why(
+    found: dict[str, Any], name: str, reason: str, begins: str, says: str
+) -> None:
+    found_reason, text = found[name]
+    assert found_reason == reason
+    assert text.startswith(begins)
+    assert says in text
+    assert "\n" not in text
+    assert "/tmp" not in text  # noqa: S108 - no file
 
 
-def test_an_error_of_the_grid_passes_as_from_a_launch(found: dict[str, Any]) -> None:
-    assert found["grid error"] == "the grid's own"
-
-
-def test_the_main_loop_does_the_tiles_work(found: dict[str, Any]) -> None:
-    for name, m, n, warps in (
-        ("plain", 64, 64, 4),
-        ("tile", 128, 64, 4),
-        ("stages", 64, 64, 4),
-        ("spilled", 128, 128, 2),
-    ):
-        (facts,) = found[name]
-        loop = facts["main_loop"]
-        assert loop["tensor_flops"] * warps == 2 * m * n * 32, name
-        assert loop["total"] == sum(loop["instructions"].values()) < sum(facts["instructions"].values())
-    assert found["two"][1]["main_loop"] == {}
-
-
-def test_a_compile_only_run_says_which_config_ran_and_leaves_no_timing_behind(found: dict[str, Any]) -> None:
-    entries, best = found["remembered"]
-
-    assert entries == 0
-    assert "BLOCK: 256" in best
-
-
-def test_autotuning_that_leaves_several_configs_is_refused(found: dict[str, Any]) -> None:
-    reason, text = found["not pruned"]
-
-    assert reason == "not-pruned"
-    assert text.startswith("Autotuning of copy leaves 2 configs")
-
-
-def test_a_kernel_that_does_not_compile_is_refused_with_the_line_that_says_why(found: dict[str, Any]) -> None:
-    assert found["undefined"][0] == "does-not-compile"
-    assert found["undefined"][1].startswith("undefined_name: ")
-    assert "no_such_thing" in found["undefined"][1]
-    assert "\n" not in found["undefined"][1]
-
-
-def test_the_assemblers_refusal_is_told_without_temporary_paths(found: dict[str, Any]) -> None:
-    reason, text = found["assembler"]
-
-    assert reason == "does-not-compile"
-    assert text.startswith("bad_assembly: ")
-    assert "frobnicate" in text
-    assert "/" not in text
-
-
-def test_a_kernel_that_does_not_compile_does_not_hide_the_next_one(found: dict[str, Any]) -> None:
-    error, names, contract = found["partly"]
-
-    assert "no_such_thing" in error
-    assert names == ["matmul"]
-    assert contract == {"a": 1}
-
-
-def test_an_unknown_target_is_refused(found: dict[str, Any]) -> None:
-    assert found["unknown target"][0] == "unknown-target"
-
-
-def test_known_machine_code_is_not_disassembled_again(found: dict[str, Any]) -> None:
+def test_errors_of_the_wrapper_and_of_a_grid_pass_and_all_is_as_it_was(found: dict[str, Any]) -> None:
+    assert (found["own error"], found["grid error"]) == ("the wrapper's own", "the grid's own")
+    assert found["restored"]
+    assert not found["driver started"]
+    # An architecture that the environment overrides changes nothing, and is put back.
+    assert found["override"] == found["no override"]
+    assert found["override restored"]
     assert found["tool runs when all is known"] == 0
 
 
-def test_an_overridden_architecture_in_the_environment_changes_nothing(found: dict[str, Any]) -> None:
-    assert found["override"] == found["no override"]
-    assert found["override restored"]
-
-
-def test_an_error_of_the_wrapper_passes_and_triton_is_as_it_was(found: dict[str, Any]) -> None:
-    assert found["own error"] == "the wrapper's own"
-    assert found["restored"]
-
-
-def test_no_driver_is_started(found: dict[str, Any]) -> None:
-    assert not found["driver started"]
-
-
-def test_compiler_options_in_the_environment_are_refused(found: dict[str, Any]) -> None:
-    reason, text = found["PTXAS_OPTIONS"]
-
-    assert reason == "compiler-options"
-    assert "PTXAS_OPTIONS" in text
-
-
-def test_the_interpreter_is_refused(found: dict[str, Any]) -> None:
-    assert found["TRITON_INTERPRET"][0] == "interpreter"
-
-
-def test_a_kernel_imported_under_the_interpreter_is_refused(found: dict[str, Any]) -> None:
-    reason, text = found["imported interpreted"]
-
-    assert reason == "interpreter"
-    assert text.startswith("copy was imported under TRITON_INTERPRET=1")
-
-
-def test_a_missing_tool_is_named_with_its_remedy(found: dict[str, Any]) -> None:
-    reason, text = found["no tool"]
-
-    assert reason == "no-tool"
-    assert "TRITON_CUOBJDUMP_PATH" in text
-
-
 def test_the_hash_is_the_same_from_another_directory_and_another_cache(found: dict[str, Any], tmp_path: Path) -> None:
-    here = run_scenarios(tmp_path / "here", "--only-plain")
     there = run_scenarios(tmp_path / "there_with_a_longer_name", "--only-plain")
-
-    assert here["plain"] == there["plain"] == found["plain"]
-    assert here["cubin"] != there["cubin"]  # the files do name the directory, so the hash had something to ignore
+    assert there["plain"] == found["plain"]
+    assert there["cubin"] != found["cubin"]  # the files do name the directory, so the hash had something to ignore

@@ -10,8 +10,9 @@ import pytest
 from kernel_support import python
 
 _COMPILE = """
-import dataclasses, json, sys
+import json, sys
 import torch
+from msgspec import structs
 from kernels import matmul
 from perfgate.codegen.extract import compile_case
 
@@ -19,7 +20,7 @@ for target, a, b, dtype, options in json.loads(sys.argv[1]):
     operands = [torch.empty(shape, device="meta", dtype=getattr(torch, dtype)) for shape in (a, b)]
     case = compile_case(lambda: matmul.triton_matmul(*operands, **options), contract={}, target=target)
     assert not case.error, case.error
-    print(json.dumps([dataclasses.asdict(facts) for facts in case.kernels]))
+    print(json.dumps([structs.asdict(facts) for facts in case.kernels]))
 """
 
 SQUARE = ((2048, 2048), (2048, 2048))
@@ -33,67 +34,44 @@ CALLS = {
     "vector": ("sm_89", (2048, 1048576), (1048576, 1), "float32", {}),
     "hopper": ("sm_90", *SQUARE, "float16", {}),
 }
+Found = dict[str, list[dict[str, Any]]]
 TILED = ["tile of 128 by 128", "scaled", "three products", "long sums in parts", "split", "hopper"]
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, list[dict[str, Any]]]:
+def found() -> Found:
     lines = python(_COMPILE, json.dumps(list(CALLS.values())), TRITON_INTERPRET="0").splitlines()
     return dict(zip(CALLS, map(json.loads, lines), strict=True))
 
 
-def product(found: dict[str, list[dict[str, Any]]], name: str) -> dict[str, Any]:
+def product(found: Found, name: str) -> dict[str, Any]:
     """The kernel of a call that multiplies."""
     (facts,) = (facts for facts in found[name] if facts["name"] in {"matmul_kernel", "split_kernel", "hopper_kernel"})
     return facts
 
 
 @pytest.mark.parametrize("name", TILED)
-def test_a_trip_is_one_step_of_the_tile_along_k(found: dict[str, list[dict[str, Any]]], name: str) -> None:
+def test_a_trip_is_one_step_of_the_tile_along_k(found: Found, name: str) -> None:
     facts = product(found, name)
+    loop, sizes = facts["main_loop"], facts["arguments"]
     m, n, k, warps = (facts["config"][key] for key in ("BLOCK_M", "BLOCK_N", "BLOCK_K", "num_warps"))
-
-    assert facts["main_loop"]["tensor_flops"] * warps == 2 * m * n * k
-    assert facts["grid"] * m * n == facts["arguments"]["M"] * facts["arguments"]["N"] * facts["arguments"].get(
-        "SPLITS", 1
-    )
-
-
-@pytest.mark.parametrize("name", [name for name in TILED if name != "hopper"])
-def test_a_trip_copies_one_step_of_both_operands(found: dict[str, list[dict[str, Any]]], name: str) -> None:
-    facts = product(found, name)
-    m, n, k, warps = (facts["config"][key] for key in ("BLOCK_M", "BLOCK_N", "BLOCK_K", "num_warps"))
-    bytes_each = 4 if name == "split" else 2  # the others multiply 16 bits, given or prepared
-
-    assert facts["main_loop"]["instructions"]["async_copy_128"] * 16 * 32 * warps == (m + n) * k * bytes_each
-
-
-def test_the_unit_is_by_the_operands_that_reach_the_tensor_cores(found: dict[str, list[dict[str, Any]]]) -> None:
-    units = {name: product(found, name)["main_loop"]["tensor_unit"] for name in TILED}
-    assert units == {name: {"split": "mma32", "hopper": "wgmma16"}.get(name, "mma16") for name in TILED}
-    assert {found[name][0]["main_loop"]["tensor_unit"] for name in ("vector", "ieee")} == {""}
-
-
-@pytest.mark.parametrize("name", [name for name in TILED if name != "hopper"])
-def test_a_trip_writes_one_step_to_shared_memory_and_each_warp_reads_its_rows_and_columns(
-    found: dict[str, list[dict[str, Any]]], name: str
-) -> None:
-    facts = product(found, name)
-    m, n, k, warps = (facts["config"][key] for key in ("BLOCK_M", "BLOCK_N", "BLOCK_K", "num_warps"))
-    step = (m + n) * k * (4 if name == "split" else 2)
-    read = facts["main_loop"]["shared_bytes"] * warps - step
-
+    assert loop["tensor_unit"] == {"split": "mma32", "hopper": "wgmma16"}.get(name, "mma16")
+    assert loop["tensor_flops"] * warps == 2 * m * n * k
+    assert facts["grid"] * m * n == sizes["M"] * sizes["N"] * sizes.get("SPLITS", 1)
+    if name == "hopper":
+        return
+    # It copies one step of both operands, and writes that to shared memory.
+    step = (m + n) * k * (4 if name == "split" else 2)  # the others multiply 16 bits, given or prepared
+    assert loop["instructions"]["async_copy_128"] * 16 * 32 * warps == step
     # Warps stand in a grid over the tile: each row of A is read once for every column of warps, and so on.
     grids = [(rows, warps // rows) for rows in (1, 2, 4, 8) if rows <= warps]
     expected = [step // (m + n) * (m * columns + n * rows) for rows, columns in grids]
+    read = loop["shared_bytes"] * warps - step
     assert min(abs(read - one) / one for one in expected) < 0.05  # and a few words that are no operands
 
 
-def test_long_sums_are_a_loop_in_a_loop_and_the_inner_one_is_the_main_one(
-    found: dict[str, list[dict[str, Any]]],
-) -> None:
+def test_long_sums_are_a_loop_in_a_loop_and_the_inner_one_is_the_main_one(found: Found) -> None:
     long, short = product(found, "long sums in parts"), product(found, "tile of 128 by 128")
-
     assert (long["config"]["LONG_K"], short["config"]["LONG_K"]) == (True, False)
     # Where sums are added up in FP32 belongs to the outer loop.
     assert long["instructions"]["fp32"] >= 128
@@ -101,15 +79,14 @@ def test_long_sums_are_a_loop_in_a_loop_and_the_inner_one_is_the_main_one(
 
 
 @pytest.mark.parametrize("name", ["vector", "ieee"])
-def test_what_takes_no_tensor_core_has_a_main_loop_too(found: dict[str, list[dict[str, Any]]], name: str) -> None:
+def test_what_takes_no_tensor_core_has_a_main_loop_too(found: Found, name: str) -> None:
     (facts,) = found[name]
-
-    assert facts["main_loop"]["tensor_flops"] == 0
-    assert facts["main_loop"]["instructions"]["fp32"] > 0
+    loop = facts["main_loop"]
+    assert (loop["tensor_flops"], loop["tensor_unit"]) == (0, "")
+    assert loop["instructions"]["fp32"] > 0
     assert "tensor_core" not in facts["instructions"]
 
 
-def test_a_kernel_that_goes_round_nothing_has_none(found: dict[str, list[dict[str, Any]]]) -> None:
-    prepared = [facts for facts in found["three products"] if facts["name"] == "prepare_kernel"]
-
-    assert [facts["main_loop"] for facts in prepared] == [{}, {}]
+def test_a_kernel_that_goes_round_nothing_has_none(found: Found) -> None:
+    prepared = [facts["main_loop"] for facts in found["three products"] if facts["name"] == "prepare_kernel"]
+    assert prepared == [{}, {}]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from building_support import REPOSITORY, SUITE
 from compiled_scenarios import KERNELS
-from perfgate import settings
 from perfgate.codegen import build
-from perfgate.codegen.key import COMPILER, gather
-from perfgate.pool import Pool
+from perfgate.codegen.cache import COMPILER, gather
+from perfgate.config import Settings, read_settings
+from perfgate.workers import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ def _environment(cache: Path) -> Mapping[str, str]:
 def test_processes_that_share_tritons_cache_find_what_one_alone_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = settings.Settings(root=tmp_path, suite="suite_of_three")
+    project = Settings(root=tmp_path, suite="suite_of_three")
     (tmp_path / "kernels").mkdir()
     (tmp_path / "kernels/matmul.py").write_text(KERNELS, encoding="utf-8")
     suite = SUITE.replace("from suite_parts import helper\n", "")
@@ -69,7 +69,7 @@ def test_processes_that_share_tritons_cache_find_what_one_alone_finds(
 
 
 def test_the_key_knows_every_file_that_compiling_this_projects_cases_loads(tmp_path: Path) -> None:
-    project = settings.load(REPOSITORY)
+    project = read_settings(REPOSITORY)
     kernel = project.root / project.kernel
     jobs: list[dict[str, Any]] = [{"case": "sq512_fp16", "kernel": str(kernel), "target": "sm_89"}]
     command = [sys.executable, "-m", COMPILER]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perfgate.compare.judge import judge
-from perfgate.limits import Limits
+from perfgate.config import Limits
 from perfgate.records import Launch, Status, exit_code
-from recorded import CASES, FIRST_CARD, SECOND_CARD, recording
+from recorded import CASES, FIRST_CARD, SECOND_CARD, changed, recording, with_launches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,30 +33,22 @@ def only(now: Recording, then: Recording | None = None, **options: Any) -> Verdi
 
 
 def with_code(found: Recording, code: Mapping[str, str]) -> Recording:
-    return dataclasses.replace(
-        found, samples={case: dataclasses.replace(one, code=code) for case, one in found.samples.items()}
-    )
+    return changed(found, code=code)
 
 
 def with_arms(found: Recording, change: Callable[[int, str, tuple[float, ...]], tuple[float, ...]]) -> Recording:
     """Every arm of every launch changed, by the launch's number, the arm's name and its seconds."""
-    samples = {}
-    for case, one in found.samples.items():
-        launches = tuple(
-            Launch(arms={name: change(n, name, s) for name, s in launch.arms.items()}, state=launch.state)
-            for n, launch in enumerate(one.launches)
-        )
-        samples[case] = dataclasses.replace(one, launches=launches)
-    return dataclasses.replace(found, samples=samples)
+
+    def one(n: int, launch: Launch) -> Launch:
+        return Launch(arms={name: change(n, name, s) for name, s in launch.arms.items()}, state=launch.state)
+
+    return with_launches(found, one)
 
 
 def with_last_state(found: Recording, state: Mapping[str, Any]) -> Recording:
     """Another state in the last launch of every case."""
-    samples = {}
-    for case, one in found.samples.items():
-        last = dataclasses.replace(one.launches[-1], state=state)
-        samples[case] = dataclasses.replace(one, launches=(*one.launches[:-1], last))
-    return dataclasses.replace(found, samples=samples)
+    last = len(next(iter(found.samples.values())).launches) - 1
+    return with_launches(found, lambda n, one: dataclasses.replace(one, state=state) if n == last else one)
 
 
 # Equal machine code on both sides.
@@ -118,11 +111,7 @@ def test_a_machine_that_stayed_as_it_was_is_not_worth_a_line_in_a_brief_report()
 
 def test_without_a_control_the_machines_line_has_no_word_of_one() -> None:
     then, now = recording(THEN, cases=ONE), recording(NOW, kernel="A2", other="A", other_kind=ANCHOR, cases=ONE)
-    launches = tuple(
-        Launch(arms={name: s for name, s in launch.arms.items() if name != "control"})
-        for launch in now.samples[ONE[0]].launches
-    )
-    bare = dataclasses.replace(now, samples={ONE[0]: dataclasses.replace(now.samples[ONE[0]], launches=launches)})
+    bare = with_launches(now, lambda _, one: Launch(arms={arm: one.arms[arm] for arm in ("kernel", "other")}))
     assert "control" not in only(bare, then).asides[0].text
 
 
@@ -270,3 +259,73 @@ def test_one_disturbed_launch_never_makes_slower(kind: str, state: dict[str, Any
     found = judge(then, with_last_state(now, state), LIMITS, anchor=anchor, fail_on_drift=True)
     assert {(v.status, v.reason) for v in found} == {(Status.INVALID, reason)}
     assert exit_code(found) == 2
+
+
+# Stored, with another side in the same launches as the arbiter.
+
+
+def test_a_stored_slowdown_that_the_side_in_the_same_launches_shares_is_not_this_changes() -> None:
+    found = only(recording(NOW, kernel="A2", other="A", cases=ONE), recording(NOW, cases=ONE, scale=1 / 1.05))
+    assert (found.status, found.reason, found.exit_code) == (Status.SAME, "same-not-this-change", 0)
+    assert found.ratio == pytest.approx(1, abs=0.001)
+    assert found.asides[0].matters
+    assert "stored: the number of now is +5.0" in found.asides[0].text
+    assert "not from the other side's: that is the machine, or a change before this one." in found.asides[0].text
+
+
+def test_a_stored_slowdown_that_the_side_in_the_same_launches_does_not_share_is_this_changes() -> None:
+    found = only(recording(NOW, scale=1.05, other="A2", cases=ONE), recording(NOW, cases=ONE))
+    assert (found.status, found.reason, found.exit_code) == (Status.SLOWER, "slower", 1)
+    assert "slower than the stored" in found.text
+    assert found.asides[0].matters
+    assert "in the same launches: k1_sq4096: " in found.asides[0].text
+    assert "5.00 % slower than ref main" in found.asides[0].text
+
+
+def test_the_arbiter_comes_before_the_clock_as_both_sides_had_the_same() -> None:
+    then = recording(NOW, cases=ONE, state={"sm_clock_mhz": 1980})
+    now = recording(NOW, scale=1.05, other="A2", cases=ONE, state={"sm_clock_mhz": 1900})
+    assert only(now, then).status is Status.SLOWER
+
+
+def test_what_the_stored_number_finds_the_same_needs_no_arbiter() -> None:
+    found = only(recording(NOW, kernel="A2", other="A", cases=ONE), recording(THEN, cases=ONE))
+    assert found.reason == "same"
+    assert "the stored" in found.text
+
+
+def test_one_percent_beside_the_other_side_is_found_though_the_stored_number_is_too_coarse_for_it() -> None:
+    found = only(recording(NOW, scale=1.01, other="A2", cases=ONE), recording(THEN, cases=ONE))
+    assert (found.status, found.reason, found.exit_code) == (Status.SLOWER, "slower", 1)
+    assert "slower than ref main" in found.text
+    assert found.asides[0].text.startswith("stored: k1_sq4096: ")
+
+
+def test_an_arbiter_that_cannot_tell_blames_nothing() -> None:
+    now = recording(NOW, other="A2", cases=ONE)
+    now = with_arms(now, lambda n, arm, s: tuple(x * (1.08 if arm == "kernel" and n != 1 else 1.0) for x in s))
+    found = only(now, recording(NOW, cases=ONE, scale=1.0001))
+    assert found.status is Status.UNSURE
+    assert "whether this change did it is too close to tell" in found.asides[0].text
+    assert "machine" not in found.asides[0].text
+
+
+def test_the_raw_change_and_the_change_over_the_control_add_up() -> None:
+    found = only(recording(NOW, scale=1.05, cases=ONE), recording(THEN, cases=ONE))
+    numbers = re.search(r"its control moved by ([+-][\d.]+) %, over it that is ([+-][\d.]+) %", found.text)
+    assert numbers is not None
+    control, over = (1 + float(number) / 100 for number in numbers.groups())
+    assert found.ratio == pytest.approx(control * over, abs=2e-4)
+
+
+def test_a_lower_clock_is_not_blamed_on_a_new_driver() -> None:
+    old = dict(recording(NOW).environment)
+    then = recording(NOW, cases=ONE, scale=1 / 1.04, state={"sm_clock_mhz": 1980}, environment=old)
+    slow = {"sm_clock_mhz": 1900}
+    now = recording(
+        NOW, other="A2", other_kind="baseline-commit", cases=ONE, state=slow, environment={**old, "driver": "600"}
+    )
+    found = only(now, then)
+    assert (found.status, found.asides[0].text.partition(":")[0]) == (Status.SAME, "machine")
+    usual = recording(NOW, other="A2", other_kind="baseline-commit", cases=ONE, environment={**old, "driver": "600"})
+    assert only(usual, then).reason == "slower-toolchain"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from perfgate.compare import drift
-from perfgate.compare.judge import judge
-from perfgate.limits import Limits
+from perfgate.compare.judge import judge, old_against_new
+from perfgate.config import Limits
 from perfgate.records import Launch, Recording, Status, Verdict, exit_code
-from recorded import CASES, ENVIRONMENT, FIRST_CARD, SETTINGS, recording
+from recorded import CASES, ENVIRONMENT, FIRST_CARD, SETTINGS, changed, recording, with_launches
 
 LIMITS = Limits()
 STEP = 1.0045
@@ -36,18 +36,13 @@ def drifted(verdicts: tuple[Verdict, ...]) -> list[str]:
 
 def beside(found: Recording, *, clock_mhz: int, scale: float) -> Recording:
     """The same launches on a slower machine, with the baseline's code measured beside them at the same speed."""
-    slow = {"sm_clock_mhz": clock_mhz}
-    samples = {}
-    for case, one in found.samples.items():
-        launches = []
-        for launch in one.launches:
-            kernel = tuple(s * scale for s in launch.arms["kernel"])
-            again = tuple(s * (1 + 1e-7) for s in kernel)  # two measurements are never the same numbers
-            launches.append(Launch(arms={**launch.arms, "kernel": kernel, "other": again}, state=slow))
-        samples[case] = dataclasses.replace(
-            one, launches=tuple(launches), other={"kind": "baseline-commit", "name": "0123abc"}
-        )
-    return dataclasses.replace(found, samples=samples)
+
+    def slowed(_: int, launch: Launch) -> Launch:
+        kernel = tuple(s * scale for s in launch.arms["kernel"])
+        again = tuple(s * (1 + 1e-7) for s in kernel)  # two measurements are never the same numbers
+        return Launch(arms={**launch.arms, "kernel": kernel, "other": again}, state={"sm_clock_mhz": clock_mhz})
+
+    return changed(with_launches(found, slowed), other={"kind": "baseline-commit", "name": "0123abc"})
 
 
 # Judging.
@@ -110,21 +105,13 @@ def test_steps_to_the_better_are_no_drift() -> None:
 
 def test_drift_is_judged_beside_the_baselines_code_measured_again() -> None:
     now = after(STEPS, cases=PAIR, other="A2", other_kind="baseline-commit", kernel="A")
-    slowed = {
-        case: dataclasses.replace(
-            one,
-            launches=tuple(
-                dataclasses.replace(
-                    launch, arms={**launch.arms, "other": tuple(s * STEP ** (STEPS - 1) for s in launch.arms["other"])}
-                )
-                for launch in one.launches
-            ),
-        )
-        for case, one in now.samples.items()
-    }
-    found = judge(
-        after(STEPS - 1, cases=PAIR), dataclasses.replace(now, samples=slowed), LIMITS, anchor=after(0, cases=PAIR)
-    )
+
+    def slowed(_: int, launch: Launch) -> Launch:
+        other = tuple(s * STEP ** (STEPS - 1) for s in launch.arms["other"])
+        return dataclasses.replace(launch, arms={**launch.arms, "other": other})
+
+    before, anchor = after(STEPS - 1, cases=PAIR), after(0, cases=PAIR)
+    found = judge(before, with_launches(now, slowed), LIMITS, anchor=anchor)
     assert drifted(found) == list(PAIR)
     assert found[0].asides[0].text.startswith("machine: ")
 
@@ -144,13 +131,9 @@ def test_a_case_that_the_anchor_lacks_has_no_drift() -> None:
 
 
 def test_a_case_that_stands_for_other_work_than_in_the_anchor_has_no_drift() -> None:
-    def worth(found: Recording, flops: int) -> Recording:
-        samples = {case: dataclasses.replace(one, contract={"flops": flops}) for case, one in found.samples.items()}
-        return dataclasses.replace(found, samples=samples)
-
-    before, now = worth(after(STEPS - 1), 2), worth(after(STEPS), 2)
-    assert drifted(judge(before, now, LIMITS, anchor=worth(after(0), 2))) == list(CASES)
-    assert drifted(judge(before, now, LIMITS, anchor=worth(after(0), 1))) == []
+    before, now = changed(after(STEPS - 1), contract={"flops": 2}), changed(after(STEPS), contract={"flops": 2})
+    assert drifted(judge(before, now, LIMITS, anchor=changed(after(0), contract={"flops": 2}))) == list(CASES)
+    assert drifted(judge(before, now, LIMITS, anchor=changed(after(0), contract={"flops": 1}))) == []
 
 
 def test_a_verdict_that_is_no_pass_is_left_as_it_is() -> None:
@@ -230,3 +213,61 @@ def test_another_card_or_other_settings_start_every_case_anew(reason: str) -> No
 
 def test_every_case_starts_anew_where_that_was_asked_for() -> None:
     assert drift.renewed(after(0), after(3), whole=True) == (after(3), CASES)
+
+
+# A baseline update: what the change did, and what is stored of the measurement.
+
+
+def measured(*, scale: float = 1.0, rounds: int = 40, other: str | None = "A2") -> Recording:
+    return recording(
+        range(4, 8),
+        other=other,
+        other_kind="baseline-commit",
+        scale=scale,
+        cases=PAIR,
+        settings={"rounds": rounds},
+    )
+
+
+STORED = recording(range(4), cases=PAIR)
+BOTH_SLOWER = [Status.SLOWER, Status.SLOWER]
+
+
+def statuses(before: Recording | None, now: Recording) -> list[Status]:
+    return [verdict.status for verdict in old_against_new(before, now, LIMITS)]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (STORED, measured(scale=1.02), BOTH_SLOWER),
+        (None, measured(), []),
+        (STORED, measured(scale=1.02, rounds=80), BOTH_SLOWER),
+        (STORED, measured(rounds=80, other=None), []),
+        (STORED, measured(scale=1.05, other=None), BOTH_SLOWER),
+    ],
+    ids=["beside the old code", "the first baseline", "other settings", "other settings, no old code", "stored alone"],
+)
+def test_what_a_change_did_is_judged_by_the_old_code_and_else_by_the_old_numbers(
+    before: Recording | None, now: Recording, expected: list[Status]
+) -> None:
+    assert statuses(before, now) == expected
+
+
+def test_with_other_settings_a_case_without_the_old_code_hides_no_other() -> None:
+    found = measured(scale=1.02, rounds=80)
+    first, second = found.samples.values()
+    samples = {first.case: first, second.case: dataclasses.replace(second, other=None)}
+    mixed = dataclasses.replace(found, samples=samples)
+    assert statuses(STORED, mixed)[:2] == [Status.SLOWER, Status.INVALID]
+
+
+def test_what_is_stored_has_no_other_side() -> None:
+    found = measured()
+    kept = drift.alone(dataclasses.replace(changed(found, code={"kernel": "a", "other": "b"}), reason="why"))
+    assert kept.reason == "why"
+    for case, samples in kept.samples.items():
+        assert (samples.other, samples.code) == (None, {"kernel": "a"})
+        for launch, before in zip(samples.launches, found.samples[case].launches, strict=True):
+            assert launch.arms == {arm: before.arms[arm] for arm in ("kernel", "control")}
+            assert launch.state == before.state

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfgate.compare.judge import judge
-from perfgate.limits import Limits
+from perfgate.config import Limits
 from perfgate.records import Launch, Status
 from recorded import FIRST_CARD, recording
 

@@ -24,7 +24,7 @@ from perfgate.compare.estimators import (
     stored_effect,
     typical_seconds,
 )
-from perfgate.limits import Limits
+from perfgate.config import Limits
 from perfgate.records import Status
 from recorded import CASES, FIRST_CARD, LONG_CASES, SECOND_CARD, arm
 

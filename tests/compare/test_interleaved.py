@@ -12,7 +12,7 @@ import pytest
 
 from perfgate.compare.estimators import Effect
 from perfgate.compare.interleaved import Pair, mean_shift, noise_factor, pairs
-from perfgate.limits import Limits
+from perfgate.config import Limits
 from recorded import CASES, recording
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from perfgate.compare.judge import judge
-from perfgate.limits import Limits
+from perfgate.config import Limits
 from perfgate.records import Launch, Recording, Samples, Status, Verdict, exit_code
-from recorded import CASES, ENVIRONMENT, FIRST_CARD, SECOND_CARD, recording
+from recorded import CASES, ENVIRONMENT, FIRST_CARD, SECOND_CARD, changed, recording
 
 LIMITS = Limits()
 THEN, NOW = FIRST_CARD[:5], FIRST_CARD[5:10]
@@ -24,11 +24,6 @@ def _only(verdicts: tuple[Verdict, ...]) -> Verdict:
 
 def _judged(now: Recording, then: Recording | None = None) -> Verdict:
     return _only(judge(then, now, LIMITS))
-
-
-def _changed(found: Recording, **changes: Any) -> Recording:
-    samples = {case: dataclasses.replace(one, **changes) for case, one in found.samples.items()}
-    return dataclasses.replace(found, samples=samples)
 
 
 def test_unchanged_code_is_same_in_every_case() -> None:
@@ -89,7 +84,7 @@ def test_launches_that_disagree_are_not_averaged_into_an_answer() -> None:
 
 
 def test_a_name_with_braces_is_only_a_name() -> None:
-    now = _changed(recording(range(4), other="A2", cases=ONE), other={"kind": "ref", "name": "HEAD@{1}"})
+    now = changed(recording(range(4), other="A2", cases=ONE), other={"kind": "ref", "name": "HEAD@{1}"})
     assert "HEAD@{1}" in _judged(now).text
 
 
@@ -148,7 +143,7 @@ def test_another_commit_than_the_baselines_is_no_anchor() -> None:
     then = dataclasses.replace(recording(THEN, cases=ONE), commit="0123abcdef")
     now = recording(NOW, other="A2", cases=ONE)
     for name, reason in (("0123abc", "same"), ("fffffff", "other-anchor"), ("v1.0", "same")):
-        anchored = _changed(now, other={"kind": "baseline-commit", "name": name})
+        anchored = changed(now, other={"kind": "baseline-commit", "name": name})
         assert _judged(anchored, then).reason == reason
 
 
@@ -219,9 +214,9 @@ def test_other_settings_are_invalid_but_more_launches_are_not() -> None:
 
 
 def test_a_changed_contract_is_invalid_and_named() -> None:
-    then, now = (_changed(recording(part, cases=ONE), contract={"flops": 8}) for part in (THEN, NOW))
+    then, now = (changed(recording(part, cases=ONE), contract={"flops": 8}) for part in (THEN, NOW))
     assert _judged(now, then).status is Status.SAME
-    found = _judged(_changed(now, contract={"flops": 9}), then)
+    found = _judged(changed(now, contract={"flops": 9}), then)
     assert found.reason == "contract-changed"
     assert "flops 9 (baseline 8)" in found.text
 

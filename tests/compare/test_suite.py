@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfgate.compare.judge import judge
-from perfgate.limits import Limits
+from perfgate.config import Limits
 from perfgate.records import Status, exit_code
-from perfgate.report.markdown import format_json
 from perfgate.report.text import format_text
-from recorded import CASES, FIRST_CARD, recording
+from perfgate.report.verdicts import format_json
+from recorded import CASES, FIRST_CARD, changed, recording
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,10 +31,9 @@ def shifted(scale: float, *, cases: tuple[str, ...] = QUIET, kind: str = "ref") 
 
 
 def with_code(found: Recording, equal: Collection[str]) -> Recording:
-    samples = {
-        case: dataclasses.replace(one, code={"kernel": case, "other": case if case in equal else "other"})
-        for case, one in found.samples.items()
-    }
+    coded = changed(found, code={"kernel": "a", "other": "b"})
+    same = changed(found, code={"kernel": "a", "other": "a"})
+    samples = {case: (same if case in equal else coded).samples[case] for case in found.samples}
     return dataclasses.replace(found, samples=samples)
 
 

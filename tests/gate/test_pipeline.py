@@ -41,18 +41,11 @@ def project(tmp_path: Path) -> Project:
     return copy
 
 
-def perf(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def perf(project: Path, *options: str, command: str = "run") -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in {"TRITON_INTERPRET", "PYTEST_ADDOPTS", "PYTHONPATH"}}
     environment["CUDA_VISIBLE_DEVICES"] = ""  # also where there is a card
-    return subprocess.run(
-        [sys.executable, "-m", "perfgate", "run", *options],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    words = [sys.executable, "-m", "perfgate", command, *options]
+    return subprocess.run(words, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
@@ -70,52 +63,48 @@ def test_the_kernel_as_it_is_passes_and_the_first_line_says_that_nothing_was_tim
     assert done.stdout.rstrip().endswith(last)
 
 
-_TWO_OPERANDS = r"tensors = \[\(a, at_a\), \(b, 0\)\]"
+_TWO_OPERANDS = r'_at\(a\["name"\], at_a\), "b_ptr": _at\(b\["name"\]\)'
 _WHOLE_STORE = r"mask=row_mask & col_mask\)"
+_ALLOCATED = r"( {8}out = torch\.empty\(.*\))"
+"""Freed memory may still hold an older right result, so new memory is NaN before the kernel writes to it."""
+MUTATIONS = {
+    "mask-dropped": ("edge_odd", f"tl.store\\(c_ptrs, c, {_WHOLE_STORE}", "tl.store(c_ptrs, c)"),
+    "mask-short": ("edge_odd", _WHOLE_STORE, "mask=(rows + 1 < rows_left) & col_mask)"),
+    "last-k-block": ("edge_odd", r"end = \(K - 1\) // BLOCK_K \+ 1", "end = (K - 1) // BLOCK_K"),
+    "accumulator": ("edge_odd", r"tl\.zeros\(\(BLOCK_M, BLOCK_N\), ", "tl.full((BLOCK_M, BLOCK_N), 1.0, "),
+    "swapped": ("edge_odd", _TWO_OPERANDS, '_at(b["name"], at_a), "b_ptr": _at(a["name"])'),
+    "a-by-itself": ("edge_odd", _TWO_OPERANDS, '_at(a["name"], at_a), "b_ptr": _at(a["name"])'),
+    "its-own-memory-unwritten": ("edge_odd", _ALLOCATED, r"\1\n        return out"),
+    "rows-unwritten": ("sq512_fp16", r"tl\.store\(c_ptrs, c\)", "tl.store(c_ptrs, c, mask=rows < 30)"),
+    "padding-unwritten": ("k8_irregular", r"< padded_r\) & \(k < padded_k\)", "< R) & (k < K)"),
+    "column-scale": ("k8_irregular", r"tl\.load\(b_half_ptr \+ cols\)", "tl.load(b_half_ptr + cols) * 0 + 1"),
+    "part-of-sum": ("k6_large_k", r"for part in range\(PARTS\):(\s+acc)", r"for part in range(PARTS - 1):\1"),
+    "last-block-of-a-vector": (
+        "edge_row_vector",
+        r"range\(0, share, BLOCK_K\):(\s+k = inner \+ done\n)",
+        r"range(0, share - BLOCK_K, BLOCK_K):\1",
+    ),
+    "triangle-begins-late": (
+        "k14_upper_triangular",
+        r"tile_m \* BLOCK_M // BLOCK_K\)",
+        "tile_m * BLOCK_M // BLOCK_K + 1)",
+    ),
+    "triangle-ends-early": (
+        "k15_lower_triangular",
+        r"\(tile_m \* BLOCK_M \+ BLOCK_M - 1\) // BLOCK_K \+ 1",
+        "(tile_m * BLOCK_M + BLOCK_M - 1) // BLOCK_K",
+    ),
+}
+_SAID = {"its-own-memory-unwritten": "first at row 0, column 0: nan, expected", "rows-unwritten": "never written"}
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "case"),
-    [
-        pytest.param(f"tl.store\\(c_ptrs, c, {_WHOLE_STORE}", "tl.store(c_ptrs, c)", "edge_odd", id="mask-dropped"),
-        pytest.param(_WHOLE_STORE, "mask=(rows + 1 < rows_left) & col_mask)", "edge_odd", id="mask-short"),
-        pytest.param(r"end = \(K - 1\) // BLOCK_K \+ 1", "end = (K - 1) // BLOCK_K", "edge_odd", id="last-k-block"),
-        pytest.param(
-            r"tl\.zeros\(\(BLOCK_M, BLOCK_N\), ", "tl.full((BLOCK_M, BLOCK_N), 1.0, ", "edge_odd", id="accumulator"
-        ),
-        pytest.param(_TWO_OPERANDS, "tensors = [(b, at_a), (a, 0)]", "edge_odd", id="swapped"),
-        pytest.param(_TWO_OPERANDS, "tensors = [(a, at_a), (a, 0)]", "edge_odd", id="a-by-itself"),
-        pytest.param(r"< padded_r\) & \(k < padded_k\)", "< R) & (k < K)", "k8_irregular", id="padding-unwritten"),
-        pytest.param(
-            r"tl\.load\(b_half_ptr \+ cols\)", "tl.load(b_half_ptr + cols) * 0 + 1", "k8_irregular", id="column-scale"
-        ),
-        pytest.param(
-            r"for part in range\(PARTS\):(\s+acc)", r"for part in range(PARTS - 1):\1", "k6_large_k", id="part-of-sum"
-        ),
-        pytest.param(
-            r"range\(0, share, BLOCK_K\):(\s+k = inner \+ done\n)",
-            r"range(0, share - BLOCK_K, BLOCK_K):\1",
-            "edge_row_vector",
-            id="last-block-of-a-vector",
-        ),
-        pytest.param(
-            r"tile_m \* BLOCK_M // BLOCK_K\)",
-            "tile_m * BLOCK_M // BLOCK_K + 1)",
-            "k14_upper_triangular",
-            id="triangle-begins-late",
-        ),
-        pytest.param(
-            r"\(tile_m \* BLOCK_M \+ BLOCK_M - 1\) // BLOCK_K \+ 1",
-            "(tile_m * BLOCK_M + BLOCK_M - 1) // BLOCK_K",
-            "k15_lower_triangular",
-            id="triangle-ends-early",
-        ),
-    ],
-)
-def test_a_wrong_kernel_is_exit_1_and_named(project: Project, old: str, new: str, case: str) -> None:
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_wrong_kernel_is_exit_1_and_named(project: Project, mutation: str) -> None:
+    case, old, new = MUTATIONS[mutation]
     done = perf(project(old, new), "--case", case, "--case", "edge_one")
     assert done.returncode == 1, said(done)
     assert f"wrong-result: {case}: " in said(done), said(done)
+    assert _SAID.get(mutation, "") in said(done)
     assert "throughput: NOT judged" in done.stdout
 
 
@@ -142,21 +131,7 @@ def test_a_kernel_file_that_is_no_python_is_exit_1(project: Project) -> None:
     assert "SyntaxError" in said(done)
 
 
-def test_rows_left_unwritten_are_seen(project: Project) -> None:
-    done = perf(project(r"tl\.store\(c_ptrs, c\)", "tl.store(c_ptrs, c, mask=rows < 30)"), "--case", "sq512_fp16")
-    assert done.returncode == 1
-    assert "never written" in said(done)
-
-
-def test_a_result_in_memory_that_the_wrapper_allocates_is_never_right_by_luck(project: Project) -> None:
-    """Freed memory may still hold an older right result, so new memory is NaN before the kernel writes to it."""
-    unwritten = r"\1\n        return out"
-    done = perf(project(r"( {8}out = torch\.empty\(.*\))", unwritten), "--case", "edge_odd")
-    assert done.returncode == 1
-    assert "first at row 0, column 0: nan, expected" in said(done)
-
-
-def test_a_quiet_run_says_only_what_needs_attention(project: Project) -> None:
+def test_a_card_that_is_required_and_missing_is_exit_2_and_a_quiet_run_says_only_that(project: Project) -> None:
     done = perf(project(), "--require-gpu", "--quiet")
     assert done.returncode == 2
     stage, sentence, *_ = done.stdout.splitlines()
@@ -164,12 +139,6 @@ def test_a_quiet_run_says_only_what_needs_attention(project: Project) -> None:
     assert sentence.startswith("  INVALID no-card: --require-gpu was given")
     assert done.stdout.splitlines()[-1] == "perf: could not compare, exit 2; judged: nothing; NOT judged: throughput"
     assert "perf: judged here" not in done.stdout
-
-
-def test_a_card_that_is_required_and_missing_is_exit_2(project: Project) -> None:
-    done = perf(project(), "--require-gpu")
-    assert done.returncode == 2
-    assert "--require-gpu was given and there is no CUDA card" in said(done)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +166,7 @@ def test_what_cannot_be_judged_is_exit_2_with_one_sentence(
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda text: text[: len(text) // 2], "not whole JSON"),
+        (lambda text: text[: len(text) // 2], "not valid JSON"),
         (lambda text: text.replace('"schema": 1', '"schema": 2'), "schema 2"),
         (lambda text: text.replace('"k4_matrix_', '"k4_renamed_'), "k4_matrix_vector: is not in the compiled baseline"),
     ],
@@ -232,31 +201,22 @@ def test_a_baseline_edited_by_the_change_itself_does_not_judge_it(project: Proje
     assert "has changes that are not committed" in said(without)
 
 
-def test_baselines_are_not_updated_without_a_reason(project: Project) -> None:
-    root = project()
+@pytest.mark.parametrize(
+    ("old", "options", "says"),
+    [
+        ("", (), "No reason was given"),
+        (r'for launch in plan\["launches"\]\]', ("--reason", "try"), "No baseline was written."),
+    ],
+    ids=["no-reason", "wrong-kernel"],
+)
+def test_baselines_are_not_updated_without_a_reason_or_from_a_wrong_kernel(
+    project: Project, old: str, options: tuple[str, ...], says: str
+) -> None:
+    root = project(old, 'for launch in plan["launches"][1:]]')
     before = (root / "baselines/sm_89/compiled.json").read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-m", "perfgate", "update-baselines"], cwd=root, capture_output=True, text=True, check=False
-    )
+    done = perf(root, *options, command="update-baselines")
     assert done.returncode == 2
-    assert "No reason was given" in done.stderr
-    assert (root / "baselines/sm_89/compiled.json").read_bytes() == before
-
-
-def test_baselines_are_not_updated_from_a_wrong_kernel(project: Project) -> None:
-    root = project(r" options in launches:", r" options in launches[1:]:")
-    before = (root / "baselines/sm_89/compiled.json").read_bytes()
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, "-m", "perfgate", "update-baselines", "--reason", "try"],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "No baseline was written." in done.stderr
+    assert says in done.stderr
     assert (root / "baselines/sm_89/compiled.json").read_bytes() == before
 
 

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perfgate.__main__ import main
+from perfgate.cli import main
+from perfgate.config import read_settings
 from perfgate.gate import update
-from perfgate.measurement.session import Session, Stage
+from perfgate.measurement.session import Session
 from perfgate.store.compiled import read_compiled
 from perfgate.store.recording import read_recording
+from perfgate.store.run import StageResult
 from proposal_support import ANCHOR, CARD, COMPILED, REASON, TIMES, World, begin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from perfgate.config import Settings
     from perfgate.measurement.session import Request
-    from perfgate.settings import Settings
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(update, "open_session", session)
     monkeypatch.setattr("perfgate.measurement.gpu_lock.hold", lambda _: nullcontext())
     monkeypatch.setattr("perfgate.gate.pipeline.start_checks", lambda *_: None)
-    monkeypatch.setattr("perfgate.gate.pipeline.correctness", lambda *_: (Stage(name="correctness"), ()))
+    monkeypatch.setattr("perfgate.gate.pipeline.correctness", lambda *_: (StageResult(name="correctness"), ()))
     monkeypatch.setattr(update, "_compile", lambda *_: read_compiled(made.artifact / COMPILED))
     monkeypatch.setattr(update, "_measure", lambda *_: (new, anchor))
     monkeypatch.chdir(made.root)
@@ -59,6 +61,8 @@ def test_a_dry_run_leaves_the_baselines_alone_and_writes_branch_and_body(world: 
     found = {str(path.relative_to(branch)) for path in branch.rglob("*") if path.is_file()}
     assert found == {TIMES, ANCHOR, COMPILED}
     assert read_recording(branch / TIMES).reason == REASON
+    (update.copied(read_settings(world.root)) / "left.json").write_text("{}", encoding="utf-8")
+    assert _update("--dry-run", str(tmp_path / "another")) == 0  # it holds nothing of the first
 
 
 def test_without_it_the_baselines_themselves_are_written(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,13 +72,7 @@ def test_without_it_the_baselines_themselves_are_written(world: World, capsys: p
     assert compiled is not None
     assert compiled.reason == REASON
     assert f"wrote baselines/{TIMES}" in capsys.readouterr().out
-    assert not update.copied(_settings(world)).exists()
-
-
-def _settings(world: World) -> Any:
-    from perfgate import settings
-
-    return settings.load(world.root)
+    assert not update.copied(read_settings(world.root)).exists()
 
 
 def test_a_folder_that_is_taken_is_refused_before_anything_is_measured(
@@ -86,12 +84,6 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_measured(
     assert _update("--dry-run", str(tmp_path / "out")) == 2
     assert "is not empty" in capsys.readouterr().err
     assert world.checkout.git("status", "--porcelain") == ""
-
-
-def test_a_second_dry_run_holds_nothing_of_the_first(world: World, tmp_path: Path) -> None:
-    assert _update("--dry-run", str(tmp_path / "one")) == 0
-    (update.copied(_settings(world)) / "left.json").write_text("{}", encoding="utf-8")
-    assert _update("--dry-run", str(tmp_path / "two")) == 0
 
 
 def test_machine_code_alone_is_proposed_under_the_targets_name(
@@ -109,12 +101,9 @@ def test_a_runner_without_its_card_stores_nothing_where_one_is_required(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     without = {"gpu": "", "why": "no driver", "uuid": "", "code_path": "native"}
+    known: dict[str, Any] = {"environment": without, "output": world.root, "checked": (), "timed": ()}
     monkeypatch.setattr(
-        update,
-        "open_session",
-        lambda settings, request: Session(
-            settings=settings, request=request, environment=without, output=world.root, checked=(), timed=()
-        ),
+        update, "open_session", lambda settings, request: Session(settings=settings, request=request, **known)
     )
     monkeypatch.setattr(update, "_measure", pytest.fail)
     assert _update("--require-gpu") == 2
@@ -127,7 +116,7 @@ def test_a_dry_run_without_a_card_proposes_the_machine_code_alone(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(update, "run", lambda *_: "")
-    copy = update.copied(_settings(world))
+    copy = update.copied(read_settings(world.root))
     shutil.copytree(world.baselines, copy)
     (copy / COMPILED).write_bytes((world.artifact / COMPILED).read_bytes())
     assert _update("--dry-run", str(tmp_path / "out")) == 0

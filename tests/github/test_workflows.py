@@ -106,7 +106,7 @@ def test_no_job_that_runs_a_kernel_may_be_reached_without_admission() -> None:
 
 
 def test_a_forks_run_waits_for_the_reviewers_of_its_environment() -> None:
-    from perfgate.github.admission import ENVIRONMENT
+    from perfgate.github.admit import ENVIRONMENT
 
     assert _job("perf", "approve")["environment"] == ENVIRONMENT
     assert "approve" in _job("perf", "admit")["needs"]
@@ -137,7 +137,7 @@ def test_the_check_may_ask_what_it_asks_of_the_label() -> None:
 
 
 def test_the_jobs_that_a_comment_expects_are_those_of_the_gate() -> None:
-    from perfgate.github.vouching import JOBS
+    from perfgate.github.comment import JOBS
 
     assert [job["name"].partition(" (")[0] for job in WORKFLOWS["perf"]["jobs"].values()] == list(JOBS)
 
@@ -221,7 +221,7 @@ def test_every_command_that_a_workflow_names_exists() -> None:
 def test_the_names_that_workflows_and_code_share_are_the_same() -> None:
     from perfgate.github.comment import ARTIFACT
     from perfgate.github.conclusion import LABEL, REPORT, WORKFLOW
-    from perfgate.github.recheck import CHECK
+    from perfgate.github.pulls import CHECK
 
     kept = _job("perf", "perf")["steps"][-1]["with"]
     assert (kept["name"], kept["path"]) == (ARTIFACT, REPORT)
@@ -235,8 +235,8 @@ def test_the_names_that_workflows_and_code_share_are_the_same() -> None:
 
 def test_each_job_with_a_card_has_an_output_for_its_digest_and_uploads_before_the_changes_own_gate_runs() -> None:
     from perfgate.github.comment import ARTIFACT
+    from perfgate.github.overlay import output_name
     from perfgate.github.plan import MOST_CARDS
-    from perfgate.github.this_run import output_name
 
     measure = _job("perf", "measure")
     assert measure["outputs"] == {

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from perfgate.hardware.occupancy import ARCHITECTURES, Architecture, architecture, occupancy
+from perfgate.hardware.occupancy import ARCHITECTURES, Architecture, architecture, occupancy, target
 
 ADA = architecture("sm_89")
-HOPPER = architecture("sm_90")
 
 # The four profiles of an RTX 4090 that name their tile (published: Alisehen/LLMKernel), with the registers and shared
 # bytes that a plain kernel of that tile compiles to: warps, registers, shared bytes, blocks, static %, ncu's measured %.
@@ -71,17 +70,16 @@ def find_header() -> Path | None:
     return next((place for place in places if (place / "cuda_occupancy.h").is_file()), None)
 
 
-def ask_header(
+def hold_to_header(
     arch: Architecture, directory: Path, *, warps: list[int], register_step: int, shared: list[int]
-) -> list[str]:
-    """What NVIDIA's header says for every combination: blocks, the four limits, and which of them bind, as numbers."""
+) -> None:
+    """Compare every combination with what NVIDIA's header says: blocks, the four limits, and which of them bind."""
     include, compiler = find_header(), shutil.which("g++") or shutil.which("c++")
     if include is None:
         pytest.skip("cuda_occupancy.h is not installed (it is NVIDIA's and comes with nvidia-cuda-runtime or Triton)")
     if compiler is None:
         pytest.skip("no C++ compiler (g++ or c++) to build NVIDIA's cuda_occupancy.h with")
     source, program = directory / "oracle.cpp", directory / "oracle"
-    source.write_text(ORACLE)
     number = arch.name.removeprefix("sm_")
     values = {
         "MAJOR": number[:-1],
@@ -94,46 +92,22 @@ def ask_header(
         "WARPS_GRID": ",".join(map(str, warps)),
         "REGISTER_STEP": register_step,
     }
-    header = directory / "grid.h"
-    header.write_text("".join(f"#define {name} {value}\n" for name, value in values.items()))
-    command = [compiler, "-O1", "-w", f"-I{include}", "-include", str(header), str(source), "-o", str(program)]
-    subprocess.run(command, check=True)
-    return subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout.splitlines()
-
-
-def hold_to_header(
-    arch: Architecture, directory: Path, *, warps: list[int], register_step: int, shared: list[int]
-) -> int:
-    """Compare every combination; returns how many there were."""
-    lines = ask_header(arch, directory, warps=warps, register_step=register_step, shared=shared)
-    registers = range(1, 256, register_step)
-    cases = [(w, r, s) for w in warps for r in registers for s in shared]
-    assert len(lines) == len(cases)
+    source.write_text("".join(f"#define {name} {value}\n" for name, value in values.items()) + ORACLE)
+    subprocess.run([compiler, "-O1", "-w", f"-I{include}", str(source), "-o", str(program)], check=True)
+    lines = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout.splitlines()
+    cases = [(w, r, s) for w in warps for r in range(1, 256, register_step) for s in shared]
     for (of_warps, of_registers, of_shared), line in zip(cases, lines, strict=True):
         found = occupancy(arch, warps=of_warps, registers=of_registers, shared_bytes=of_shared)
         factors = sum(FACTORS[name] for name in found.limited_by.split(" and "))
-        limits = (found.by_registers, found.by_shared, found.by_warps, found.by_blocks)
-        ours = " ".join(map(str, (found.blocks_per_sm, *limits, factors)))
+        ours = " ".join(map(str, (found.blocks_per_sm, *found.limits.values(), factors)))
         assert ours == line, f"{arch.name}: {of_warps} warps, {of_registers} registers, {of_shared} bytes"
-    return len(cases)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES, ids=lambda arch: arch.name)
-def test_the_formula_agrees_with_nvidias_header_for_all_warps_and_all_registers(
-    arch: Architecture, tmp_path: Path
-) -> None:
-    """With shared memory around every size at which one block more or less fits."""
-    count = hold_to_header(arch, tmp_path, warps=[*range(1, 33)], register_step=1, shared=shared_grid(arch))
-    assert count >= 32 * 255 * 30
-
-
-@pytest.mark.parametrize("arch", ARCHITECTURES, ids=lambda arch: arch.name)
-def test_the_formula_agrees_with_nvidias_header_for_every_byte_of_shared_memory(
-    arch: Architecture, tmp_path: Path
-) -> None:
-    """And past what a block may have; with few and many warps and registers."""
-    every = [*range(arch.shared_per_block + 130)]
-    assert hold_to_header(arch, tmp_path, warps=[4], register_step=254, shared=every) == 2 * len(every)
+def test_the_formula_agrees_with_nvidias_header(arch: Architecture, tmp_path: Path) -> None:
+    """For all warps and registers, around every size at which one block more fits; then for every byte of shared memory."""
+    hold_to_header(arch, tmp_path, warps=[*range(1, 33)], register_step=1, shared=shared_grid(arch))
+    hold_to_header(arch, tmp_path, warps=[4], register_step=254, shared=[*range(arch.shared_per_block + 130)])
 
 
 @pytest.mark.parametrize(("warps", "registers", "shared", "blocks", "static", "measured"), PROFILES)
@@ -147,31 +121,31 @@ def test_the_real_profiles_of_a_4090_have_the_occupancy_that_the_formula_says(  
     assert abs(found.warps_percent - measured) < 0.8
 
 
-def test_the_scarce_resource_is_named() -> None:
-    assert occupancy(ADA, warps=4, registers=255, shared_bytes=0).limited_by == "registers"
-    assert occupancy(ADA, warps=4, registers=32, shared_bytes=60_000).limited_by == "shared memory"
-    assert occupancy(ADA, warps=32, registers=32, shared_bytes=0).limited_by == "warps"
-    assert occupancy(ADA, warps=1, registers=16, shared_bytes=0).limited_by == "blocks"
-
-
-def test_resources_that_bind_alike_are_all_named() -> None:
-    assert occupancy(ADA, warps=8, registers=188, shared_bytes=65536).limited_by == "registers and shared memory"
-
-
-def test_shared_memory_one_byte_past_the_limit_of_a_block_leaves_none() -> None:
-    assert occupancy(ADA, warps=4, registers=64, shared_bytes=101_376).blocks_per_sm == 1
-    assert occupancy(ADA, warps=4, registers=64, shared_bytes=101_377).blocks_per_sm == 0
-
-
-def test_a_block_of_more_registers_than_there_are_does_not_fit() -> None:
-    assert occupancy(ADA, warps=16, registers=128, shared_bytes=0).blocks_per_sm == 1
-    assert occupancy(ADA, warps=16, registers=136, shared_bytes=0).blocks_per_sm == 0
+@pytest.mark.parametrize(
+    ("kernel", "blocks", "limited_by"),
+    [
+        ((4, 255, 0), 2, "registers"),
+        ((4, 32, 60_000), 1, "shared memory"),
+        ((32, 32, 0), 1, "warps"),
+        ((1, 16, 0), 24, "blocks"),
+        ((8, 188, 65536), 1, "registers and shared memory"),
+        ((4, 64, 101_376), 1, "shared memory"),
+        ((4, 64, 101_377), 0, "shared memory"),
+        ((16, 128, 0), 1, "registers"),
+        ((16, 136, 0), 0, "registers"),
+    ],
+)
+def test_the_scarce_resource_is_named_and_what_does_not_fit_has_no_block(
+    kernel: tuple[int, int, int], blocks: int, limited_by: str
+) -> None:
+    warps, registers, shared = kernel
+    found = occupancy(ADA, warps=warps, registers=registers, shared_bytes=shared)
+    assert (found.blocks_per_sm, found.limited_by) == (blocks, limited_by)
 
 
 def test_hopper_holds_what_ada_cannot() -> None:
-    assert occupancy(ADA, warps=4, registers=64, shared_bytes=131_072).blocks_per_sm == 0
-    assert occupancy(HOPPER, warps=4, registers=64, shared_bytes=131_072).blocks_per_sm == 1
-    assert occupancy(HOPPER, warps=8, registers=32, shared_bytes=0).warps_percent == 100.0
+    found = [occupancy(arch, warps=4, registers=64, shared_bytes=131_072).blocks_per_sm for arch in ARCHITECTURES]
+    assert found == [0, 1]
 
 
 @pytest.mark.parametrize(("warps", "registers", "shared"), [(0, 32, 0), (4, 0, 0), (4, 256, 0), (4, 32, -1)])
@@ -183,3 +157,18 @@ def test_counts_that_no_kernel_has_are_refused(warps: int, registers: int, share
 def test_an_unknown_architecture_is_refused_with_those_there_are() -> None:
     with pytest.raises(KeyError, match="sm_89, sm_90"):
         architecture("sm_70")
+
+
+@pytest.mark.parametrize(
+    ("code_path", "expected"),
+    [
+        ("native", "sm_89"),
+        *((path, "sm_90") for path in ("sm_90", "sm90a", "90")),
+        *((path, path) for path in ("gfx942", "")),
+        ("sm_100a", "sm_100"),
+    ],
+)
+def test_what_is_compiled_for_is_the_code_path_that_triton_is_told_or_the_cards_own(
+    code_path: str, expected: str
+) -> None:
+    assert target(code_path, native="sm_89") == expected

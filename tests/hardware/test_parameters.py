@@ -56,21 +56,7 @@ def test_the_4090_computes_at_its_published_peaks_at_boost() -> None:
     assert not any(unit.startswith("wgmma") for unit in card.tensor_flops_per_clock)
 
 
-def test_what_was_fitted_to_the_4090s_code_path_is_the_same_on_both_cards_that_run_it_but_for_one_number() -> None:
-    ada, path = MODEL_CARDS["rtx-4090"], MODEL_CARDS["sm89"]
-    fitted = ("trip_clocks", "trip_clocks_per_warp", "mma_clocks", "load_clocks", "block_clocks", "store_factor")
-    for name in (*fitted, "launch_s", "overlap"):
-        assert getattr(ada, name) == getattr(path, name), name
-    # The published profiles of a 4090 contradict it (test_model_profiles).
-    assert ada.overlap_whole != path.overlap_whole
-
-
 def test_every_target_that_code_is_compiled_for_has_a_card_of_its_architecture() -> None:
     assert CARD_OF_TARGET.keys() == {architecture.name for architecture in ARCHITECTURES}
     for target, name in CARD_OF_TARGET.items():
         assert MODEL_CARDS[name].limits.name == target
-
-
-def test_the_4090s_code_path_on_an_h100_is_held_to_the_h100s_own_limits() -> None:
-    assert MODEL_CARDS["sm89"].limits == MODEL_CARDS["native"].limits
-    assert MODEL_CARDS["sm89"].limits.name == "sm_90"

@@ -1,7 +1,8 @@
-"""A worker ends as it would by itself, and nothing that it started outlives it or the gate."""
+"""What a worker sees and can read; it ends as it would by itself, and nothing that it started outlives it or the gate."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,13 +16,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfgate import workers
+from perfgate.config import read_settings
+from perfgate.doctor.host import CHANGES
+from perfgate.measurement import pytest_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, as a card does")
+RUNNER = (
+    *("GITHUB_ENV", "GITHUB_PATH", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "ACTIONS_RUNTIME_TOKEN"),
+    *("ACTIONS_RESULTS_URL", "RUNNER_TEMP", "GH_TOKEN", "TORCH_HUB_TOKEN", "TRITON_SECRET", "PERFGATE_VERSIONS"),
+    "LD_PRELOAD",
+)
 ROOT = Path(__file__).parents[2]
-LONG_S = 60.0
+LONG_S = 300.0
 """Nothing takes so long; a test that waits so long has failed."""
 ESCAPE = """
 import os, signal, sys, time
@@ -221,3 +230,78 @@ def test_a_worker_ends_though_its_supervisor_and_the_gate_are_killed_at_once(tmp
     process.wait(LONG_S)
     os.kill(supervisor, signal.SIGKILL)
     until(lambda: not runs(worker))
+
+
+# What a worker sees of the environment.
+
+
+@pytest.fixture
+def on_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in RUNNER:
+        monkeypatch.setenv(name, "" if name == "LD_PRELOAD" else "x")
+
+
+@pytest.mark.usefixtures("on_a_runner")
+def test_a_worker_sees_nothing_of_the_runner_and_no_token(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
+    done = workers.run(command, cwd=tmp_path, environment=workers.environment(ADDED="1"))
+    seen = json.loads(done.stdout)
+    assert set(seen) & set(RUNNER) == set()
+    assert (seen["PATH"], seen["ADDED"]) == (os.environ["PATH"], "1")
+
+
+@pytest.mark.usefixtures("on_a_runner")
+def test_the_tests_of_a_suite_see_nothing_of_the_runner_but_what_the_gate_adds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "pyproject.toml").write_text('[tool.perfgate]\ntests = "checks"\n')
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks/conftest.py").write_text('pytest_plugins = ("perfgate.harness.plugin",)\n')
+    text = f"import os\nassert not set(os.environ) & set({RUNNER})\nassert os.environ['PERFGATE_KNOBS'] == 'k'\ndef test_it(): pass\n"
+    (tmp_path / "checks/test_body.py").write_text(text)
+    results, added = tmp_path / "out/results.json", {"PERFGATE_KNOBS": "k"}
+    run = pytest_runs.start_tests(read_settings(tmp_path), "test_body.py", results, environment=added)
+    assert [item["outcome"] for item in run.finish().items.values()] == ["passed"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"{beginning}X" for beginning in workers.REACHING_COMPILER),
+        *sorted({*CHANGES} - {"LD_PRELOAD"}),
+        *("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "LC_ALL"),
+    ],
+)
+def test_what_reaches_the_compiler_what_the_doctor_warns_of_and_what_a_card_needs_reaches_the_worker(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert workers.environment()[name] == "1"
+
+
+@pytest.mark.parametrize("on_github", [False, True])
+def test_on_github_the_gate_is_kept_private_and_its_workers_work_as_ever(tmp_path: Path, *, on_github: bool) -> None:
+    dumpable = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)"
+    code = f"""
+import sys
+from pathlib import Path
+from perfgate import workers
+workers.keep_private()
+{dumpable}
+print(workers.run([sys.executable, "-c", {dumpable!r}], cwd=Path("."), environment=workers.environment()).stdout)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "GITHUB_ACTIONS"}
+    environment |= {"PYTHONPATH": str(ROOT)} | ({"GITHUB_ACTIONS": "true"} if on_github else {})
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["0" if on_github else "1", "1"], done.stderr
+
+
+def test_what_imports_a_kernel_is_started_in_one_place() -> None:
+    starters = ("subprocess.Popen(", "subprocess.run(", "os.system(", "os.fork(", "multiprocessing")
+    files = [path for folder in ("perfgate", "perf_tests") for path in (ROOT / folder).rglob("*.py")]
+    found = {path.stem for path in files if any(word in path.read_text(encoding="utf-8") for word in starters)}
+    tools = {"git", "extract", "toolchains", "probe", "ncu"}  # git, cuobjdump, pip, sudo -l, ncu --version
+    assert found == {*tools, "workers", "supervisor"}

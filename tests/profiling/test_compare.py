@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 
 from counters_support import MATMUL, PREPARE, counted
 from perfgate.profiling import report
-from perfgate.profiling.compare import Change, compare, gathered, rows, seconds
+from perfgate.profiling.compare import Change, compare, gathered, seconds
 from perfgate.profiling.metrics import (
     BY_NAME,
     DRAM_READ,
+    DRAM_THROUGHPUT,
     DRAM_WRITTEN,
     DURATION,
+    GRID_SIZE,
     INSTRUCTIONS,
+    L2_HIT_RATE,
     L2_SECTORS_READ,
-    METRICS,
+    WARPS_ACTIVE,
 )
 from perfgate.profiling.ncu import Profiled
-from perfgate.profiling.store import CaseCounters
 from perfgate.records import GateError
-from perfgate.report.brief_stages import DRAM_THROUGHPUT, GRID_SIZE, L2_HIT_RATE, WARPS_ACTIVE
-
-FIVE = {
-    "sm__throughput.avg.pct_of_peak_sustained_elapsed",
-    "launch__grid_size",
-    "sm__warps_active.avg.pct_of_peak_sustained_active",
-    "dram__throughput.avg.pct_of_peak_sustained_elapsed",
-    "lts__t_sector_hit_rate.pct",
-}
 
 
 def changed(name: str, before: float, after: float, *, apart: float = 0.0) -> Change:
     """One counter, each side of which shows a spread."""
     old, new = (counted({"k": {**MATMUL, name: value}}) for value in (before, after))
-    wide = [dataclasses.replace(one.kernels[0], spread={**one.kernels[0].spread, name: apart}) for one in (old, new)]
-    (kernel,) = compare(*(dataclasses.replace(old, kernels=(one,)) for one in wide))
+    wide = [structs.replace(one.kernels[0], spread={**one.kernels[0].spread, name: apart}) for one in (old, new)]
+    (kernel,) = compare(*(structs.replace(old, kernels=(one,)) for one in wide))
     return next(change for change in kernel.changes if change.metric.name == name)
-
-
-def test_the_five_metrics_of_a_profile_are_among_ten_at_most() -> None:
-    names = [metric.name for metric in METRICS]
-    assert set(names) >= FIVE
-    assert len(names) == len(set(names)) <= 10
 
 
 @pytest.mark.parametrize(
@@ -67,7 +53,6 @@ def test_every_floor_is_where_it_is_said_to_be(name: str, before: float, still: 
 
 
 def test_the_noise_of_both_sides_is_added() -> None:
-    assert changed(L2_HIT_RATE, 99.22, 99.5).moved
     assert changed(L2_HIT_RATE, 99.22, 99.5, apart=0.08).moved
     assert not changed(L2_HIT_RATE, 99.22, 99.5, apart=0.085).moved
 
@@ -85,46 +70,44 @@ def test_calls_that_launch_other_kernels_cannot_be_one_case() -> None:
 
 
 def test_time_is_what_is_explained_and_explains_nothing() -> None:
-    (kernel,) = compare(counted(), counted(time=3e-3))
-    assert kernel.moved == ()
-    assert kernel.has_moved
-    assert kernel.time is not None
-    assert kernel.time.moved
-    said = list(report.compared("k7", counted(code="a"), counted(code="a", time=3e-3)))
-    assert said == [
+    assert list(report.compared("k7", counted(code="a"), counted(code="a", time=3e-3))) == [
         "k7: 2.290 ms → 3.000 ms under ncu (+31.00 %), the same machine code",
         "  hopper_kernel: time 2.290 ms → 3.000 ms",
         "    no counter moved with it",
     ]
-
-
-def test_code_that_is_not_known_on_either_side_is_not_called_the_same() -> None:
+    # Code that is not known on either side is not called the same.
     assert "other machine code" in next(report.compared("k7", counted(), counted()))
 
 
 def test_kernels_are_found_by_name_and_a_renamed_one_by_its_place() -> None:
     before = counted({"prepare_kernel": PREPARE, "matmul_kernel": MATMUL})
-    after = counted({"prepare_kernel": PREPARE, "hopper_kernel": MATMUL})
-    found = compare(before, after)
+    found = compare(before, counted({"prepare_kernel": PREPARE, "hopper_kernel": MATMUL}))
     assert {kernel.title for kernel in found} == {"prepare_kernel", "matmul_kernel → hopper_kernel"}
     assert not any(kernel.has_moved for kernel in found)
+    split = compare(counted({"one": MATMUL}), counted({"two": MATMUL, "three": MATMUL}))
+    assert sorted((one.title, one.presence) for one in split) == [
+        ("one", "no longer launched"),
+        ("three", "new"),
+        ("two", "new"),
+    ]
 
 
 def test_a_kernel_of_one_side_alone_is_said_and_the_largest_change_comes_first() -> None:
-    both = counted({"prepare_kernel": PREPARE, "hopper_kernel": MATMUL})
-    alone = counted({"hopper_kernel": MATMUL})
-    gone = compare(both, alone)
-    assert [(one.title, one.only) for one in gone] == [("prepare_kernel", "before"), ("hopper_kernel", "")]
-    assert "  prepare_kernel: no longer launched, 6.620 µs" in list(report.compared("c", both, alone))
-    new = compare(alone, both)
-    assert [(one.title, one.only) for one in new] == [("prepare_kernel", "after"), ("hopper_kernel", "")]
-    assert rows(alone, both)[0] == {"name": "prepare_kernel: time", "before": "", "after": "6.620 µs", "moved": True}
-    assert rows(both, alone)[0]["before"] == "6.620 µs"
+    both, alone = counted({"hopper_kernel": MATMUL, "prepare_kernel": PREPARE}), counted({"hopper_kernel": MATMUL})
+    for sides, presence, cells in (
+        ((both, alone), "no longer launched", ("6.620 µs", "")),
+        ((alone, both), "new", ("", "6.620 µs")),
+    ):
+        found = compare(*sides)
+        assert [(one.title, one.presence) for one in found] == [("prepare_kernel", presence), ("hopper_kernel", "")]
+        assert f"  prepare_kernel: {presence}, 6.620 µs" in list(report.compared("c", *sides))
+        row = dict(zip(("before", "after"), cells, strict=True)) | {"name": "prepare_kernel: time", "moved": True}
+        assert next(report.rows(found)) == row
 
 
 def test_a_kernel_that_is_launched_twice_is_numbered() -> None:
-    one = counted().kernels[0]
-    twice = CaseCounters(kernels=(one, one), code="", calls=2)
+    (one,) = counted().kernels
+    twice = structs.replace(counted(), kernels=(one, one))
     assert [title for title, _ in twice.titled()] == ["hopper_kernel", "hopper_kernel#2"]
     assert seconds(twice) == pytest.approx(2 * 2.29e-3)
     assert len(compare(twice, twice)) == 2

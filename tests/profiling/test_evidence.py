@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
-from counters_support import counted
+from counters_support import counted, counters_store
+from facts_support import BASELINE, BEFORE, changed
 from perfgate.codegen import build
 from perfgate.codegen.build import Built, Source
 from perfgate.gate import throughput
 from perfgate.profiling import evidence
-from perfgate.profiling.store import Store, write_store
+from perfgate.profiling.store import write_store
 from perfgate.records import GateError
-from perfgate.store.compiled import CompiledBaseline, CompiledCase, write_compiled
-from tests.codegen.test_diff import BEFORE, changed
+from perfgate.store.compiled import CompiledCase, write_compiled
 from throughput_support import FOLDER, Gate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from perfgate.settings import Settings
+    from perfgate.config import Settings
 
 CODE = {"kernel": "new", "other": "old"}
 CARD = "NVIDIA H100 80GB HBM3"
@@ -71,7 +72,7 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: Compiler) ->
 def store(path: Path, **codes: Any) -> None:
     """Counters of case 7 by the hash of their code, in one file."""
     ((code, found),) = codes.items()
-    write_store(path, Store(card=CARD, cases={"k7_small_k": dataclasses.replace(found, code=code)}))
+    write_store(path, counters_store(k7_small_k=structs.replace(found, code=code)))
 
 
 def test_a_case_that_moved_has_sentences_and_one_that_did_not_has_none(gate: Gate, compiler: Compiler) -> None:
@@ -106,16 +107,7 @@ def test_counters_are_taken_where_they_are_of_the_very_code_that_was_timed(gate:
     assert "counters" not in " ".join(gate.run().why["k7_small_k"])
 
 
-def test_counters_of_code_that_is_not_known_are_of_no_code(gate: Gate) -> None:
-    write_store(gate.root / FOLDER / "counters.json", Store(card=CARD, cases={"k7_small_k": counted()}))
-    gate.code = {}
-    assert len(gate.run().why["k7_small_k"]) == 1
-    store(gate.root / ".perfgate/counters.json", new=counted(DRAM_share=40.0))
-    gate.code = {"kernel": "new"}
-    assert len(gate.run().why["k7_small_k"]) == 1
-
-
-def test_counters_of_another_card_or_a_broken_file_are_left_out(gate: Gate) -> None:
+def test_counters_of_unknown_code_of_another_card_or_in_a_broken_file_are_left_out(gate: Gate) -> None:
     store(gate.root / FOLDER / "counters.json", old=counted())
     path = gate.root / ".perfgate/counters-other.json"
     store(path, new=counted(DRAM_share=40.0))
@@ -123,16 +115,21 @@ def test_counters_of_another_card_or_a_broken_file_are_left_out(gate: Gate) -> N
     assert len(gate.run().why["k7_small_k"]) == 1
     path.write_text("{", encoding="utf-8")
     assert len(gate.run().why["k7_small_k"]) == 1
+    write_store(gate.root / FOLDER / "counters.json", counters_store(k7_small_k=counted()))
+    store(gate.root / ".perfgate/counters.json", new=counted(DRAM_share=40.0))
+    gate.code = {"kernel": "new"}
+    assert len(gate.run().why["k7_small_k"]) == 1
 
 
 def test_equal_code_is_not_compiled_and_a_build_that_fails_leaves_its_sentence_out(
     gate: Gate, compiler: Compiler
 ) -> None:
     compiler.error = "no"
-    (text,) = gate.run().why["k7_small_k"]
+    (text,) = gate.run(against="main").why["k7_small_k"]
     assert text.startswith(
         "nothing that is recorded moved with it: nothing could be looked at; not recorded: machine code"
     )
+    assert "(nox -s counters -- --case k7_small_k --against main)" in text
     compiler.asked.clear()
     gate.code = {"kernel": "one", "other": "one"}
     found = gate.run().why
@@ -140,20 +137,10 @@ def test_equal_code_is_not_compiled_and_a_build_that_fails_leaves_its_sentence_o
     assert all("the code that both sides launched (equal)" in texts[0] for texts in found.values())
 
 
-def test_a_named_side_is_named_in_what_to_run_next(gate: Gate, compiler: Compiler) -> None:
-    compiler.error = "no"
-    (text,) = gate.run(against="main").why["k7_small_k"]
-    assert "(nox -s counters -- --case k7_small_k --against main)" in text
-
-
 def test_a_stored_number_alone_is_explained_by_the_stored_facts(gate: Gate, compiler: Compiler) -> None:
     gate.store(commit="0" * 40, scale=1 / 1.05)
     gate.scale = 1.05
-    versions = {"triton": "3.8.0", "torch": "2.14.1", "ptxas": "1"}
-    cases = {"k7_small_k": CompiledCase(contract={}, kernels=(BEFORE,))}
-    stored = CompiledBaseline(
-        target="sm_89", versions=versions, recorded_at="2026", commit="c", reason="r", cases=cases
-    )
+    stored = replace(BASELINE, cases={"k7_small_k": CompiledCase(contract={}, kernels=(BEFORE,))})
     write_compiled(gate.root / "baselines/sm_89/compiled.json", stored)
     # Counters of the merge base, which ran beside it, are not those of the baseline.
     store(gate.root / FOLDER / "counters.json", old=counted())

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from counters_support import MATMUL, PREPARE, counted
-from perfgate.profiling.why import Code, Evidence, counter_sentences, sentences
-from tests.codegen.test_diff import BEFORE, changed
+from facts_support import BEFORE, changed
+from perfgate.console import Look
+from perfgate.profiling.why import Code, Evidence, sentences
+from perfgate.records import Aside, Status, Verdict
+from perfgate.report.text import format_text, summary
+from perfgate.store.run import StageResult
 
 CLOCKED = {"sm_clock_mhz": 1980, "temperature_c": 50, "power_capped": 0, "looks": 40, "foreign_processes": 0}
+NOTHING = "nothing that is recorded moved with it: "
+SMALL = structs.replace(BEFORE, name="prepare_kernel")
 
 
 def code(*after: Any, before: Any = (BEFORE,)) -> Code:
@@ -27,87 +33,96 @@ def said(**found: Any) -> tuple[str, ...]:
     return sentences(Evidence(**given))
 
 
-def test_the_machine_code_is_told_as_it_was_compiled_for_the_card() -> None:
-    (text,) = said(code=code(changed(config={"BLOCK_M": 64, "num_warps": 4})))
-    assert text == "machine code for sm_90: BLOCK_M 128 → 64"
+FASTER = changed(name="prepare_kernel", registers=90)
 
 
-def test_of_several_kernels_only_those_that_are_others_are_told_by_name_and_twice_is_once() -> None:
-    small = replace(BEFORE, name="prepare_kernel")
-    faster = replace(changed(registers=90), name="prepare_kernel")
-    found = said(code=code(faster, faster, BEFORE, before=(small, small, BEFORE)))
-    assert found == ("machine code for sm_90 of prepare_kernel: registers 118 → 90",)
-
-
-def test_a_kernel_that_is_new_or_gone_is_said() -> None:
-    small = replace(BEFORE, name="prepare_kernel")
-    assert said(code=code(small, BEFORE)) == ("machine code for sm_90 of prepare_kernel: the kernel is new",)
-    gone = said(code=code(BEFORE, before=(small, BEFORE)))
-    assert gone == ("machine code for sm_90 of prepare_kernel: the kernel is no longer launched",)
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (code(changed(config={"BLOCK_M": 64, "num_warps": 4})), ": BLOCK_M 128 → 64"),
+        (code(FASTER, FASTER, BEFORE, before=(SMALL, SMALL, BEFORE)), " of prepare_kernel: registers 118 → 90"),
+        (code(SMALL, BEFORE), " of prepare_kernel: the kernel is new"),
+        (code(BEFORE, before=(SMALL, BEFORE)), " of prepare_kernel: the kernel is no longer launched"),
+    ],
+    ids=["one kernel", "of several those that are others, by name, and twice is once", "new", "gone"],
+)
+def test_the_machine_code_is_told_as_it_was_compiled_for_the_card(given: Code, told: str) -> None:
+    assert said(code=given) == (f"machine code for sm_90{told}",)
 
 
 def test_names_of_registers_are_not_what_moved() -> None:
-    renamed = replace(BEFORE, code_hash="b" * 64)
-    assert said(code=code(renamed))[0].startswith("nothing that is recorded moved with it: machine code for sm_90")
+    renamed = structs.replace(BEFORE, code_hash="b" * 64)
+    assert said(code=code(renamed))[0].startswith(f"{NOTHING}machine code for sm_90")
 
 
-def test_counters_are_told_beside_the_time_that_they_explain() -> None:
-    (text,) = said(counters=(counted(), counted(L2_hit_rate=99.84, DRAM_share=66.0, time=1.98e-3)))
-    assert text == (
-        "counters of hopper_kernel: L2 hit rate 99.22 → 99.84 %, DRAM share 58.40 → 66.00 %; time under the profiler "
-        "2.290 ms → 1.980 ms"
-    )
+ONE, TWO = counted(), counted({"split_kernel": MATMUL, "hopper_kernel": MATMUL})
+
+
+@pytest.mark.parametrize(
+    ("counters", "told"),
+    [
+        (
+            (ONE, counted(L2_hit_rate=99.84, DRAM_share=66.0, time=1.98e-3)),
+            (
+                "counters of hopper_kernel: L2 hit rate 99.22 → 99.84 %, DRAM share 58.40 → 66.00 %; time under the profiler "
+                "2.290 ms → 1.980 ms"
+            ),
+        ),
+        (
+            (ONE, counted(time=3e-3)),
+            "counters of hopper_kernel: none moved; time under the profiler 2.290 ms → 3.000 ms",
+        ),
+        ((ONE, TWO), "split_kernel is new, 2.290 ms under the profiler"),
+        ((TWO, ONE), "split_kernel is no longer launched, 2.290 ms under the profiler"),
+    ],
+)
+def test_counters_are_told_beside_the_time_that_they_explain(counters: Any, told: str) -> None:
+    assert said(counters=counters) == (told,)
 
 
 def test_a_kernel_that_takes_no_time_explains_none() -> None:
     def both(**prepare: float) -> Any:
         return counted({"prepare_kernel": {**PREPARE, **prepare}, "hopper_kernel": MATMUL})
 
-    grown = {"lts__t_sector_hit_rate.pct": 10.0}
-    assert said(counters=(both(), both(**grown)))[0].startswith("nothing that is recorded moved with it: counters")
-    slow = {"gpu__time_duration.sum": 4e5}
+    grown, slow = {"lts__t_sector_hit_rate.pct": 10.0}, {"gpu__time_duration.sum": 4e5}
+    assert said(counters=(both(), both(**grown)))[0].startswith(f"{NOTHING}counters")
     (text,) = said(counters=(both(**slow), both(**slow, **grown)))
     assert text.startswith("counters of prepare_kernel: L2 hit rate 39.89 → 10.00 %")
 
 
-def test_a_kernel_that_one_side_alone_launches_is_told_with_its_time() -> None:
-    one, two = counted(), counted({"split_kernel": MATMUL, "hopper_kernel": MATMUL})
-    assert said(counters=(one, two)) == ("split_kernel is new, 2.290 ms under the profiler",)
-    assert said(counters=(two, one)) == ("split_kernel is no longer launched, 2.290 ms under the profiler",)
+@pytest.mark.parametrize(
+    ("code_moved", "first"),
+    [
+        ({"registers": 100}, "counters"),
+        ({"blocks_per_sm": 1}, "machine"),
+        ({"spill_instructions": 9}, "machine"),
+        ({"instructions": {"integer": 5}}, "machine"),
+    ],
+)
+def test_spills_blocks_and_tensor_cores_come_before_counters_and_other_code_after_them(
+    code_moved: dict[str, Any], first: str
+) -> None:
+    found = said(code=code(changed(**code_moved)), counters=(counted(), counted(DRAM_share=70.0)))
+    assert [text.split()[0] for text in found] == [first, *({"counters", "machine"} - {first})]
 
 
-def test_time_that_moved_without_any_counter_is_said_so() -> None:
-    assert counter_sentences([]) == ()
-    (text,) = said(counters=(counted(), counted(time=3e-3)))
-    assert text == "counters of hopper_kernel: none moved; time under the profiler 2.290 ms → 3.000 ms"
-
-
-def test_spills_and_lost_blocks_come_before_counters_and_other_code_after_them() -> None:
-    counters = (counted(), counted(DRAM_share=70.0))
-    mild = said(code=code(changed(registers=100)), counters=counters)
-    assert [text.split()[0] for text in mild] == ["counters", "machine"]
-    for decisive in ({"blocks_per_sm": 1}, {"spill_instructions": 9}, {"instructions": {"integer": 5}}):
-        hard = said(code=code(changed(**decisive)), counters=counters)
-        assert [text.split()[0] for text in hard] == ["machine", "counters"], decisive
-
-
-def test_a_clock_that_accounts_for_the_change_comes_first_where_the_sides_ran_apart() -> None:
-    slow = states(*[{"sm_clock_mhz": 1650}] * 3)
-    found = said(code=code(changed(blocks_per_sm=1)), states=(states(), slow), same_launches=False)
-    assert found[0] == "since the baseline the SM clock went 1980 → 1650 MHz (-16.67 %)"
-    mild = states(*[{"sm_clock_mhz": 1900}] * 3)
-    found = said(code=code(changed(blocks_per_sm=1)), states=(states(), mild), same_launches=False)
-    assert found[0].startswith("machine code")
-    faster = said(code=code(changed(blocks_per_sm=1)), states=(states(), slow), same_launches=False, ratio=0.8)
-    assert faster[0].startswith("machine code")
-
-
-def test_a_clock_at_which_both_sides_ran_comes_last_and_says_so() -> None:
-    slow = states(*[{"sm_clock_mhz": 1650}] * 3)
-    found = said(code=code(changed(registers=100)), states=(states(), slow))
-    assert found[-1] == (
-        "since the baseline the SM clock went 1980 → 1650 MHz (-16.67 %); both sides of this comparison ran at it"
-    )
+@pytest.mark.parametrize(
+    ("mhz", "ratio", "together", "at"),
+    [(1650, 1.2, False, 0), (1900, 1.2, False, -1), (1650, 0.8, False, -1), (1650, 1.2, True, -1)],
+    ids=["it explains half", "too little", "the wrong way", "both sides ran at it"],
+)
+def test_a_clock_that_accounts_for_the_change_comes_first_where_the_sides_ran_apart(
+    mhz: int,
+    ratio: float,
+    together: bool,  # noqa: FBT001 - a table's column
+    at: int,
+) -> None:
+    slow = states(*[{"sm_clock_mhz": mhz}] * 3)
+    found = said(code=code(changed(blocks_per_sm=1)), states=(states(), slow), same_launches=together, ratio=ratio)
+    change = {1650: "1980 → 1650 MHz (-16.67 %)", 1900: "1980 → 1900 MHz (-4.04 %)"}[mhz]
+    alike = "; both sides of this comparison ran at it" if together else ""
+    assert found[at] == f"since the baseline the SM clock went {change}{alike}"
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(
@@ -129,24 +144,40 @@ def test_a_clock_at_which_both_sides_ran_comes_last_and_says_so() -> None:
 def test_the_state_of_the_machine_moved_beyond_the_launches_of_either_side(
     launches: list[dict[str, Any]], moved: str
 ) -> None:
-    found = said(states=(states(), states(*launches)))
-    if moved:
-        assert found == (f"since the baseline {moved}" + found[0][len(f"since the baseline {moved}") :],)
-    else:
-        assert found[0].startswith("nothing that is recorded moved with it: clocks and state of the machine")
+    (text,) = said(states=(states(), states(*launches)))
+    assert text.startswith(f"since the baseline {moved}" if moved else f"{NOTHING}clocks and state of the machine")
 
 
 def test_nothing_moved_is_said_with_what_was_looked_at_and_what_there_is_not() -> None:
-    (text,) = said(against="main")
-    assert text == (
-        "nothing that is recorded moved with it: nothing could be looked at; not recorded: machine code of both sides, "
-        "counters of both sides (nox -s counters -- --case k7 --against main)"
+    lacking = "counters of both sides (nox -s counters -- --case k7"
+    assert said(against="main") == (
+        f"{NOTHING}nothing could be looked at; not recorded: machine code of both sides, {lacking} --against main)",
     )
-    same = counted()
-    assert said(code=code(BEFORE), counters=(same, same), states=(states(), states())) == (
-        "nothing that is recorded moved with it: machine code for sm_90, counters, clocks and state of the machine",
+    assert said(code=code(BEFORE), counters=(ONE, ONE), states=(states(), states())) == (
+        f"{NOTHING}machine code for sm_90, counters, clocks and state of the machine",
     )
-    assert said(equal_code=True)[0].startswith(
-        "nothing that is recorded moved with it: the code that both sides launched (equal); not recorded: counters"
+    assert said(equal_code=True, same_launches=False) == (
+        f"{NOTHING}the code that both sides launched (equal); not recorded: {lacking}), clocks of both sides",
     )
-    assert "clocks of both sides" in said(same_launches=False)[0]
+
+
+VERDICTS = tuple(
+    Verdict(case=str(status).lower(), status=status, reason="r", text=f"{status}: said.", asides=(Aside(text="a"),))
+    for status in (Status.SLOWER, Status.SAME, Status.FASTER)
+)
+WHY = {"slower": ("counters of k: L2 hit rate 99.22 → 99.84 %", "machine code for sm_90"), "faster": ("the\nclock",)}
+
+
+def test_it_is_shown_below_the_sentence_of_its_case_and_above_what_the_machine_did() -> None:
+    lines = format_text(VERDICTS, brief=True, why=WHY).splitlines()
+    at = lines.index("SLOWER: SLOWER: said.")
+    assert lines[at + 1 : at + 4] == [*(f"  why: {text}" for text in WHY["slower"]), "  a"]
+    assert lines[lines.index("FASTER: FASTER: said.") + 1] == "  why: the?clock"
+
+
+def test_a_run_shows_it_in_a_terminal_that_it_fits_and_a_verdict_alone_has_none() -> None:
+    stage = StageResult(name="throughput", done="3 cases", verdicts=VERDICTS, why=WHY)
+    shown = summary([stage], partial=False, code=1, total_s=1.0, look=Look(width=50, folds=True))
+    assert "    why: counters of k: L2 hit rate 99.22 → 99.84\n" in shown
+    assert max(map(len, shown.splitlines())) <= 50
+    assert "why" not in summary([StageResult(name="t", verdicts=VERDICTS)], partial=False, code=1, total_s=1.0)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_support import Project
+from perfgate.config import Settings
 from perfgate.records import GateError
-from perfgate.settings import Settings
 from perfgate.store.locate import compiled_name, find
 
 if TYPE_CHECKING:

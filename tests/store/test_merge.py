@@ -7,21 +7,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perfgate.records import GateError, Recording
-from perfgate.store.recording import merge, read_each, read_recording, recording_to_json, write_recording
-from recorded import recording
+from perfgate.store.recording import merge, read_each, recording_to_json, write_recording
+from recorded import changed, recording
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CASES = ("k1_sq4096", "tiny512")
-
-
-def _with_code(code: dict[str, str]) -> Recording:
-    plain = recording([1], cases=CASES)
-    samples = {case: dataclasses.replace(one, code=code) for case, one in plain.samples.items()}
-    return dataclasses.replace(plain, samples=samples)
 
 
 def test_several_files_are_several_launches(tmp_path: Path) -> None:
@@ -48,7 +44,7 @@ def test_one_file_given_twice_is_not_two_launches(tmp_path: Path) -> None:
         (recording([1], cases=CASES, environment={"gpu": "another"}), "files-disagree"),
         (recording([1], cases=CASES, settings={"rounds": 3}), "files-disagree"),
         (recording([1], cases=CASES, other="A2"), "files-disagree"),
-        (_with_code({"kernel": "abc"}), "files-disagree"),
+        (changed(recording([1], cases=CASES), code={"kernel": "abc"}), "files-disagree"),
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(second: Any, reason: str) -> None:
@@ -118,15 +114,30 @@ def test_no_file_at_all_is_refused() -> None:
         merge([])
 
 
-def test_a_selection_and_the_hash_of_the_code_are_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "launch.json"
-    written = dataclasses.replace(_with_code({"kernel": "abc", "other": "def"}), selected=CASES, source=str(path))
-    write_recording(path, written)
-    assert read_recording(path) == written
-    assert merge([written]).samples["tiny512"].code == {"kernel": "abc", "other": "def"}
+def _apart(found: Recording) -> list[Recording]:
+    """Each launch of a recording as a file of its own."""
+    count = len(next(iter(found.samples.values())).launches)
+    return [
+        dataclasses.replace(
+            found,
+            samples={
+                case: dataclasses.replace(one, launches=one.launches[n : n + 1]) for case, one in found.samples.items()
+            },
+        )
+        for n in range(count)
+    ]
 
 
-def test_a_file_without_selection_or_code_names_neither() -> None:
-    text = json.dumps(recording_to_json(recording([0], cases=CASES)))
-    assert "selected" not in text
-    assert '"code"' not in text
+@given(st.lists(st.integers(0, 19), min_size=1, max_size=6, unique=True), st.data())
+def test_launches_put_together_in_any_groups_are_the_whole(launches: list[int], data: st.DataObject) -> None:
+    whole = recording(launches, cases=CASES)
+    apart = _apart(whole)
+    assert merge(apart) == whole
+    cut = data.draw(st.integers(0, len(apart)))
+    groups = [merge(part) for part in (apart[:cut], apart[cut:]) if part]
+    assert merge(groups) == whole
+    shuffled = merge(data.draw(st.permutations(apart)))
+    for case, samples in shuffled.samples.items():
+        assert sorted(one.arms["kernel"] for one in samples.launches) == sorted(
+            one.arms["kernel"] for one in whole.samples[case].launches
+        )

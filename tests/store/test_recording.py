@@ -1,4 +1,4 @@
-"""The store: what is written is read back, and what is spoilt is refused with its reason."""
+"""Recordings as files: what is written is read back, byte for byte the same; what is spoilt is in ``test_schemas``."""
 
 from __future__ import annotations
 
@@ -6,46 +6,75 @@ import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from perfgate.records import GateError
-from perfgate.store.reading import recording_from_json
-from perfgate.store.recording import read_recording, write_recording
-from recorded import document, recording
+from perfgate.records import GateError, Launch, Recording, Samples
+from perfgate.store.recording import read_recording, recording_from_json, recording_to_json, render, write_recording
+from recorded import changed, document, recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 CASES = ("k1_sq4096", "tiny512")
+SECONDS = st.floats(1e-12, 1e6, exclude_max=True)
+TEXT = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=20)
+PLAIN = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(-1e15, 1e15) | TEXT
+OPEN = st.dictionaries(TEXT, PLAIN | st.lists(PLAIN, max_size=3) | st.dictionaries(TEXT, PLAIN, max_size=3), max_size=4)
 
 
-def _refused(tmp_path: Path, text: str | bytes) -> GateError:
-    path = tmp_path / "bad.json"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(GateError) as caught:
-        read_recording(path)
-    assert str(path) in caught.value.text
-    assert ", expected " in caught.value.text
-    assert caught.value.text.endswith(".")
-    return caught.value
+@st.composite
+def recordings(draw: st.DrawFn) -> Recording:
+    """Any recording that may be stored."""
+    samples = {}
+    for case in draw(st.lists(TEXT, min_size=1, max_size=3, unique=True)):
+        arms = draw(st.sampled_from([("kernel",), ("kernel", "control"), ("kernel", "control", "other")]))
+        launches = tuple(
+            Launch(
+                arms={arm: tuple(draw(st.lists(SECONDS, min_size=1, max_size=4))) for arm in arms},
+                state=draw(st.sampled_from([{}, {"sm_clock_mhz": 1980, "throttle_reasons": ["x"], "load": 0.5}])),
+            )
+            for _ in range(draw(st.integers(1, 3)))
+        )
+        other = {"kind": "ref", "name": draw(TEXT)} if "other" in arms else None
+        samples[case] = Samples(case=case, launches=launches, other=other, config=draw(OPEN), code={"kernel": "5ab1e"})
+    environment, run = (draw(st.dictionaries(TEXT, TEXT, max_size=3)) for _ in range(2))
+    return Recording(
+        samples=samples, environment=environment, settings=draw(OPEN), reason=draw(TEXT), run=run, source="x"
+    )
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "matmul.json"
-    state = {"sm_clock_mhz": 1980, "throttle_reasons": []}
-    written = recording(range(3), other="A2", cases=CASES, state=state, source=str(path))
-    write_recording(path, written)
-    assert read_recording(path) == written
+@given(recordings())
+def test_whatever_may_be_stored_is_read_back_and_rendered_again_to_the_same_bytes(written: Recording) -> None:
+    text = render(recording_to_json(written))
+    found = recording_from_json(json.loads(text), source="x")
+    assert found == written
+    assert render(recording_to_json(found)) == text
+
+
+@given(st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4)))
+def test_what_is_rendered_is_the_same_json(value: Any) -> None:
+    assert json.loads(render(value)) == value
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("baselines/*/[ma][an]*.json")), ids=str)
+def test_a_stored_file_is_read_and_rendered_to_itself(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert read_recording(path).source == str(path)
+    assert render(json.loads(text)) + "\n" == text
 
 
 def test_the_same_recording_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: Path) -> None:
-    for name in ("a.json", "b.json"):
-        write_recording(tmp_path / name, recording(range(2), cases=CASES), metrics={"tiny512": {"tflops": 1.0}})
-    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
+    for name in ("new/a.json", "new/b.json"):
+        written = recording(range(2), cases=CASES, source=str(tmp_path / name))
+        digest = write_recording(tmp_path / name, written, metrics={"tiny512": {"tflops": 1.0}})
+        assert (read_recording(tmp_path / name), len(digest)) == (written, 64)
+    assert (tmp_path / "new/a.json").read_bytes() == (tmp_path / "new/b.json").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.json", "b.json"]
 
 
 def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path) -> None:
@@ -54,14 +83,16 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_recording(path, recording(range(3), cases=CASES), machine_info={"load": float("nan")})
+    for unfit in (
+        recording(range(2), cases=()),
+        recording(range(2), cases=CASES, environment={"gpu": "\x1b[31m"}),
+        recording(range(2), cases=CASES, state={"sm_clock_mhz": -1}),
+        changed(recording(range(2), cases=CASES), contract={"flops": 10**400}),
+    ):
+        with pytest.raises(GateError):
+            write_recording(path, unfit)
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == ["matmul.json"]
-
-
-def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(GateError):
-        write_recording(tmp_path / "matmul.json", recording(range(2), cases=()))
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pytest_benchmark") is None, reason="needs pytest-benchmark")
@@ -75,45 +106,17 @@ def test_pytest_benchmark_compare_reads_the_file(tmp_path: Path) -> None:
     assert "ERROR" not in done.stderr
 
 
-def test_a_file_of_the_bare_contract_is_read() -> None:
-    bare = {
-        "machine_info": {},
-        "benchmarks": [
-            {"stats": {}, "extra_info": {"perfgate": {"case": "x", "launches": [{"arms": {"kernel": [1e-3, 1]}}]}}}
-        ],
-    }
+def test_a_file_of_the_bare_contract_is_read_and_keys_from_elsewhere_are_tolerated() -> None:
+    ours = {"case": "x", "launches": [{"arms": {"kernel": [1e-3, 1]}, "seed": 7}], "author": "someone"}
+    bare = {"machine_info": {}, "benchmarks": [{"stats": {}, "extra_info": {"perfgate": ours, "more": 1}}], "more": 2}
     found = recording_from_json(bare, source="x.json")
     assert found.samples["x"].launches[0].arms == {"kernel": (1e-3, 1.0)}
     assert (found.environment, found.settings, found.commit) == ({}, {}, "")
 
 
-def test_keys_from_elsewhere_are_tolerated() -> None:
-    spoilt = document(range(2), cases=CASES)
-    spoilt["perfgate"]["author"] = "someone"
-    spoilt["perfgate"]["environment"]["room"] = "cellar"
-    spoilt["benchmarks"][0]["extra_info"]["perfgate"]["launches"][0]["seed"] = 7
-    assert set(recording_from_json(spoilt, source="x.json").samples) == set(CASES)
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"benchmarks": [', "nonsense", "[" * 100_000])
-def test_a_truncated_file_is_refused(tmp_path: Path, text: str) -> None:
-    assert _refused(tmp_path, text).reason == "not-json"
-
-
-def test_a_file_truncated_anywhere_is_refused(tmp_path: Path) -> None:
-    whole = json.dumps(document(range(1), cases=CASES))
-    for end in range(0, len(whole), 997):
-        assert _refused(tmp_path, whole[:end]).reason == "not-json"
-
-
-def test_a_file_that_is_not_text_or_not_there_is_refused(tmp_path: Path) -> None:
-    assert _refused(tmp_path, b"\xff\xfe\x00").reason == "unreadable"
-    with pytest.raises(GateError, match="does not exist") as caught:
-        read_recording(tmp_path / "none.json")
-    assert caught.value.reason == "no-file"
-    with pytest.raises(GateError) as caught:
-        read_recording(tmp_path)
-    assert caught.value.reason == "unreadable"
+def test_a_file_without_selection_code_or_run_names_none() -> None:
+    text = json.dumps(recording_to_json(recording([0], cases=CASES)))
+    assert not [name for name in ("selected", "code", "run") if f'"{name}"' in text]
 
 
 def _ours(spoilt: dict[str, Any]) -> dict[str, Any]:
@@ -121,100 +124,39 @@ def _ours(spoilt: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _set(*keys: str | int, to: object) -> Callable[[dict[str, Any]], None]:
-    """Sets one place of the first benchmark's record."""
-
-    def spoil(spoilt: dict[str, Any]) -> None:
-        place: Any = _ours(spoilt)
-        for key in keys[:-1]:
-            place = place[key]
-        place[keys[-1]] = to
-
-    return spoil
+def _arms(arms: object) -> Callable[[dict[str, Any]], None]:
+    return lambda spoilt: _ours(spoilt)["launches"][0].update(arms=arms)
 
 
-def _arms(to: object) -> Callable[[dict[str, Any]], None]:
-    return _set("launches", 0, "arms", to=to)
-
-
-SPOILT = [
-    pytest.param(lambda d: d.pop("benchmarks"), "malformed", "no list of benchmarks", id="no-benchmarks"),
-    pytest.param(lambda d: d.update(benchmarks={}), "malformed", "no list of benchmarks", id="benchmarks-object"),
-    pytest.param(lambda d: d.update(benchmarks=[]), "zero-cases", "no case at all", id="zero-cases"),
-    pytest.param(lambda d: d["benchmarks"].append(d["benchmarks"][0]), "duplicate-case", "twice", id="duplicate"),
-    pytest.param(lambda d: d.update(perfgate=[]), "malformed", "a list as perfgate", id="perfgate-list"),
-    pytest.param(lambda d: d["perfgate"].update(schema=2), "other-schema", "schema 2", id="schema-2"),
-    pytest.param(lambda d: d["perfgate"].update(schema="1"), "other-schema", "schema '1'", id="schema-text"),
-    pytest.param(lambda d: d["perfgate"].update(schema=True), "other-schema", "schema True", id="schema-bool"),
-    pytest.param(lambda d: d["perfgate"].update(schema=None), "other-schema", "schema None", id="schema-null"),
-    pytest.param(lambda d: d["perfgate"].update(environment=3), "malformed", "perfgate.environment", id="environment"),
-    pytest.param(lambda d: d["perfgate"]["environment"].update(gpu=7), "malformed", "environment.gpu", id="gpu-number"),
-    pytest.param(lambda d: d["perfgate"].update(settings=[]), "malformed", "perfgate.settings", id="settings"),
-    pytest.param(lambda d: d["perfgate"].update(reason=1), "malformed", "perfgate.reason", id="reason"),
-    pytest.param(lambda d: d["benchmarks"][0].pop("extra_info"), "malformed", "nothing as", id="no-extra-info"),
-    pytest.param(lambda d: d["benchmarks"].append(3), "malformed", "a int as benchmarks[2]", id="benchmark-number"),
-    pytest.param(lambda d: d["benchmarks"][0]["extra_info"].clear(), "malformed", "perfgate", id="no-record"),
-    pytest.param(lambda d: _ours(d).pop("case"), "malformed", "None as the case", id="no-case"),
-    pytest.param(_set("case", to=""), "malformed", "'' as the case", id="empty-case"),
-    pytest.param(_set("case", to=3), "malformed", "3 as the case", id="case-number"),
-    pytest.param(lambda d: _ours(d).pop("launches"), "malformed", "no launches", id="no-launches"),
-    pytest.param(_set("launches", to=[]), "malformed", "no launches", id="empty-launches"),
-    pytest.param(_set("launches", to=[[]]), "malformed", "a list as launch 1", id="launch-list"),
-    pytest.param(_set("launches", 0, to={}), "malformed", "nothing as the arms", id="no-arms"),
-    pytest.param(_arms({}), "malformed", "no kernel arm", id="empty-arms"),
-    pytest.param(_arms({"control": [1.0]}), "malformed", "no kernel arm", id="no-kernel"),
-    pytest.param(_arms({"kernel": [1.0], "othr": [1.0]}), "malformed", "unknown arm 'othr'", id="unknown-arm"),
-    pytest.param(_arms({"kernel": []}), "bad-seconds", "no samples", id="empty-samples"),
-    pytest.param(_arms({"kernel": 1.0}), "bad-seconds", "no samples", id="samples-number"),
-    pytest.param(_arms({"kernel": [1.0], "control": []}), "bad-seconds", "no samples", id="empty-control"),
-    pytest.param(_arms({"kernel": [1.0], "other": [1.0]}), "malformed", "does not say what", id="other-unnamed"),
-    pytest.param(_set("other", to={"kind": "ref", "name": "x"}), "malformed", "in 0 of 2", id="other-without-arm"),
-    pytest.param(_set("other", to={"kind": "tag", "name": "x"}), "malformed", "'tag'", id="other-kind"),
-    pytest.param(_set("other", to={"kind": "ref"}), "malformed", "None as the name", id="other-name"),
-    pytest.param(_set("other", to="main"), "malformed", "a str as the other", id="other-text"),
-    pytest.param(_set("contract", to=[]), "malformed", "the contract", id="contract"),
-    pytest.param(_set("code", to="abc"), "malformed", "the code of k1_sq4096", id="code-text"),
-    pytest.param(_set("code", to={"kernel": 3}), "malformed", "3 as the code of kernel", id="code-number"),
-    pytest.param(_set("code", to={"kernel": ""}), "malformed", "'' as the code of kernel", id="code-empty"),
-    pytest.param(_set("code", to={"kernl": "abc"}), "malformed", "code of 'kernl'", id="code-arm"),
-    *(
-        pytest.param(
-            lambda d, bad=bad: d["perfgate"].update(selected=bad),
-            "malformed",
-            "perfgate.selected",
-            id=f"selected-{bad}",
-        )
-        for bad in ("tiny512", [], [3], [""], ["tiny512", "tiny512"], None, {"tiny512": 1})
-    ),
-    pytest.param(_set("launches", 0, "state", to={"correct": 0}), "malformed", "0 as correct", id="correct-number"),
-    pytest.param(
-        _set("launches", 0, "state", to={"throttle_reasons": "none"}),
-        "malformed",
-        "throttle_reasons",
-        id="reasons-text",
-    ),
-    *(
-        pytest.param(_set("launches", 0, "state", to={key: "99"}), "malformed", f"'99' as {key}", id=key)
-        for key in ("foreign_processes", "foreign_utilization_percent", "unheld")
-    ),
-    *(
-        pytest.param(_arms({"kernel": [1.0, bad]}), "bad-seconds", "seconds above zero", id=f"seconds-{str(bad)[:8]}")
-        for bad in (float("nan"), float("inf"), 0, 0.0, -1e-3, True, "1e-3", None, [1.0], 10**400, 5e-324)
-    ),
-]
-
-
-@pytest.mark.parametrize(("spoil", "reason", "words"), SPOILT)
-def test_a_spoilt_file_is_refused_with_its_reason(
-    tmp_path: Path, spoil: Callable[[dict[str, Any]], None], reason: str, words: str
-) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "reason", "said"),
+    [
+        (lambda d: d.update(benchmarks=[]), "zero-cases", "no case at all"),
+        (lambda d: d["benchmarks"].append(d["benchmarks"][0]), "duplicate-case", "the case k1_sq4096 twice"),
+        (_arms({"control": [1.0]}), "malformed", "no kernel arm"),
+        (_arms({"kernel": [1.0], "othr": [1.0]}), "malformed", "'othr'"),
+        (_arms({"kernel": [1.0], "other": [1.0]}), "malformed", "not said what it is"),
+        (lambda d: _ours(d).update(other={"kind": "ref", "name": "x"}), "malformed", "in 0 of 2 launches"),
+        (lambda d: d["perfgate"].update(selected=["tiny512"] * 2), "malformed", "twice in selected"),
+        *(
+            (_arms({"kernel": [1.0], "control": times}), "bad-seconds", "arms")
+            for times in ([], 1.0, [0], [0.0], [-1e-3], [True], ["1e-3"], [None], [[1.0]], [1e7], [5e-324])
+        ),
+    ],
+)
+def test_what_no_type_says_has_its_own_sentence(spoil: Callable[[Any], object], reason: str, said: str) -> None:
     spoilt = document(range(2), cases=CASES)
-    recording_from_json(spoilt, source="whole")
     spoil(spoilt)
-    error = _refused(tmp_path, json.dumps(spoilt))  # json.dumps writes NaN, as other writers do
-    assert (error.reason, words in error.text) == (reason, True), error.text
+    with pytest.raises(GateError) as caught:
+        recording_from_json(spoilt, source="x.json")
+    assert (caught.value.reason, said in caught.value.text) == (reason, True), caught.value.text
+    assert caught.value.text.startswith("x.json ")
 
 
-@pytest.mark.parametrize("document", [[], None, 3, "x"])
-def test_a_file_that_is_not_an_object_is_refused(tmp_path: Path, document: object) -> None:
-    assert _refused(tmp_path, json.dumps(document)).reason == "malformed"
+def test_a_file_truncated_anywhere_is_refused(tmp_path: Path) -> None:
+    path, whole = tmp_path / "bad.json", json.dumps(document(range(1), cases=CASES))
+    for end in range(0, len(whole), 997):
+        path.write_text(whole[:end], encoding="utf-8")
+        with pytest.raises(GateError) as caught:
+            read_recording(path)
+        assert caught.value.reason == "not-json"

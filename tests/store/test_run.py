@@ -1,207 +1,103 @@
-"""The file of a whole run: it comes back as it was, and what is not as it should be is refused."""
+"""A run and the list of cases as files: they come back as they were; what they refuse is in ``test_schemas``."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perfgate.records import Aside, GateError, Status, Verdict
-from perfgate.store.run import RunRecord, StageRecord, read_run, run_to_json
+from perfgate.config import read_settings
+from perfgate.project import load_suite
+from perfgate.records import Aside, GateError, Recording, Status, Verdict
+from perfgate.store.run import (
+    CASES_FILE,
+    Cases,
+    RunRecord,
+    StageResult,
+    cases_to_json,
+    of_suite,
+    read_cases,
+    read_run,
+    run_to_json,
+)
 
+_ROOT = Path(__file__).parents[2]
+_SLOWER = Verdict(
+    case="b",
+    status=Status.SLOWER,
+    reason="slower",
+    text="b: slower.",
+    ratio=1.05,
+    low=1.04,
+    high=1.06,
+    limit=1.005,
+    asides=(Aside(text="machine: same.", ratio=1.0, matters=True), Aside(text="bare")),
+)
+_WRONG = Verdict(case="c", status=Status.INVALID, reason="wrong-result", text="c: wrong.", wrong=True)
 RUN = RunRecord(
-    environment={"gpu": "NVIDIA H100"},
+    environment={"gpu": "NVIDIA H100", "driver": ""},
     exit=1,
     partial=True,
     stages=(
-        StageRecord(
-            name="throughput",
-            done="1 case",
-            left_out="",
-            note="n",
-            passed=("a",),
-            verdicts=(
-                Verdict(
-                    case="a",
-                    status=Status.SLOWER,
-                    reason="slower",
-                    text="a is slower.",
-                    ratio=1.02,
-                    low=1.01,
-                    high=1.03,
-                    limit=1.005,
-                    asides=(Aside(text="machine", ratio=1.0, matters=True),),
-                ),
-            ),
-            why={"a": ("machine code: registers 90 → 100", "counters: none moved")},
-        ),
+        StageResult(name="correctness", done="2 right", passed=("a", "b"), note="of main"),
+        StageResult(name="throughput", left_out="half", verdicts=(_SLOWER, _WRONG), why={"b": ("counters moved",)}),
     ),
+    run={"nonce": "0" * 32},
 )
 
 
-def _document() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(run_to_json(RUN)))
-    return found
+def _again(run: RunRecord) -> RunRecord:
+    return read_run(json.dumps(run_to_json(run)), source="run.json")
 
 
 def test_a_run_comes_back_as_it_was() -> None:
-    assert read_run(json.dumps(run_to_json(RUN)), source="run.json") == RUN
-
-
-def test_a_run_of_a_gate_that_did_not_say_why_yet_is_read() -> None:
-    document = _document()
-    del document["stages"][0]["why"]
-    assert read_run(json.dumps(document), source="run.json").stages[0].why == {}
-
-
-def _spoiled() -> list[tuple[str, Any, str]]:
-    def stage(document: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = document["stages"][0]
-        return found
-
-    def verdict(document: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = stage(document)["verdicts"][0]
-        return found
-
-    return [
-        ("another schema", lambda d: d.update(schema=2), "other-schema"),
-        ("a schema that is true", lambda d: d.update(schema=True), "other-schema"),
-        ("no schema", lambda d: d.pop("schema"), "other-schema"),
-        ("no environment", lambda d: d.pop("environment"), "malformed"),
-        ("a number in the environment", lambda d: d["environment"].update(gpu=1), "malformed"),
-        ("an exit code that is none", lambda d: d.update(exit=4), "malformed"),
-        ("an exit code that is true", lambda d: d.update(exit=True), "malformed"),
-        ("an exit code that hides a verdict", lambda d: d.update(exit=0), "malformed"),
-        ("stages that are no list", lambda d: d.update(stages={}), "malformed"),
-        ("a stage that is no object", lambda d: d.update(stages=[1]), "malformed"),
-        ("too many stages", lambda d: d.update(stages=[stage(d)] * 2001), "malformed"),
-        ("partial that is a number", lambda d: d.update(partial=1), "malformed"),
-        ("a stage without a name", lambda d: stage(d).pop("name"), "malformed"),
-        ("a passed case that is a number", lambda d: stage(d).update(passed=[1]), "malformed"),
-        ("passed that is text", lambda d: stage(d).update(passed="ab"), "malformed"),
-        ("an unknown status", lambda d: verdict(d).update(status="GREEN"), "malformed"),
-        ("a ratio that is text", lambda d: verdict(d).update(ratio="1"), "malformed"),
-        ("a ratio that is no number", lambda d: verdict(d).update(ratio=float("nan")), "malformed"),
-        ("a limit without end", lambda d: verdict(d).update(limit=float("inf")), "malformed"),
-        ("a whole number too large to be one", lambda d: verdict(d).update(low=10**400), "malformed"),
-        ("wrong that is a number", lambda d: verdict(d).update(wrong=0), "malformed"),
-        ("a text too long to be a sentence", lambda d: verdict(d).update(text="x" * 4001), "malformed"),
-        ("what moved that is a list", lambda d: stage(d).update(why=[]), "malformed"),
-        ("what moved that is one text", lambda d: stage(d).update(why={"a": "x"}), "malformed"),
-        ("what moved that is a number", lambda d: stage(d).update(why={"a": [1]}), "malformed"),
-        ("an aside that is text", lambda d: verdict(d).update(asides=["x"]), "malformed"),
-    ]
-
-
-@pytest.mark.parametrize(("_name", "spoil", "reason"), _spoiled(), ids=[name for name, _, _ in _spoiled()])
-def test_what_is_not_as_it_should_be_is_refused(_name: str, spoil: Any, reason: str) -> None:
-    document = _document()
-    spoil(document)
-    with pytest.raises(GateError) as caught:
-        read_run(json.dumps(document), source="run.json")
-    assert caught.value.reason == reason
-    assert "run.json" in caught.value.text
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", b"\xff\xfe", "[" * 100_000])
-def test_what_is_no_object_of_json_is_refused(text: str | bytes) -> None:
-    with pytest.raises(GateError):
-        read_run(text, source="run.json")
-
-
-def test_a_run_without_a_verdict_is_one_too_and_what_is_not_said_is_empty() -> None:
+    assert _again(RUN) == RUN
+    assert RUN.verdicts == (_SLOWER, _WRONG)
     for code in (0, 1, 2, 3):
         bare = RunRecord(environment={}, exit=code)
-        assert read_run(json.dumps(run_to_json(bare)), source="run.json") == bare
-        assert (bare.partial, bare.stages, bare.verdicts) == (False, (), ())
-    bare_document = run_to_json(RunRecord(environment={}, exit=0))
-    for code in (-1, 4):
-        with pytest.raises(GateError, match="no usable exit"):
-            read_run(json.dumps(bare_document | {"exit": code}), source="run.json")
-    stage = StageRecord(name="compiled")
-    assert (stage.done, stage.left_out, stage.note, stage.passed, stage.verdicts) == ("", "", "", (), ())
+        assert (_again(bare), bare.verdicts) == (bare, ())
 
 
-def test_the_verdicts_of_a_run_are_those_of_all_its_stages_and_a_number_may_be_missing() -> None:
-    bare = Verdict(case="b", status=Status.INVALID, reason="r", text="t", wrong=True)
-    stages = (RUN.stages[0], StageRecord(name="x", left_out="why", verdicts=(bare,)))
-    run = RunRecord(environment={"gpu": ""}, exit=1, stages=stages)
-    assert read_run(json.dumps(run_to_json(run)), source="run.json") == run
-    assert run.verdicts == (*RUN.verdicts, bare)
-    document = _document()
-    document["stages"][0]["verdicts"][0]["ratio"] = 1
-    (verdict,) = read_run(json.dumps(document), source="run.json").verdicts
-    assert (verdict.ratio, type(verdict.ratio)) == (1.0, float)
+def test_what_is_of_the_run_at_hand_alone_is_not_kept() -> None:
+    measured = Recording(samples={}, environment={}, settings={})
+    kept = StageResult(name="throughput", done="2 cases")
+    stage = dataclasses.replace(kept, recording=measured, sha256="s", baseline="b.json", again="judge", spent="3 s")
+    run = RunRecord(environment={}, exit=0, stages=(stage,))
+    assert _again(run).stages == (kept,)
+    document = run_to_json(run)
+    document["stages"][0]["recording"] = {"samples": {}, "environment": {}, "settings": {}}
+    assert read_run(json.dumps(document), source="run.json").stages == (kept,)
 
 
-@pytest.mark.parametrize(
-    ("most", "spoil"),
-    [
-        (4000, lambda d, n: d["stages"][0]["verdicts"][0].update(text="x" * n)),
-        (2000, lambda d, n: d.update(environment={str(i): "" for i in range(n)})),
-        (2000, lambda d, n: d["stages"][0].update(passed=["a"] * n)),
-        (2000, lambda d, n: d["stages"][0].update(verdicts=d["stages"][0]["verdicts"] * n)),
-        (1e9, lambda d, n: d["stages"][0]["verdicts"][0].update(ratio=n)),
-        (1e9, lambda d, n: d["stages"][0]["verdicts"][0].update(ratio=-n)),
-    ],
-    ids=["a text", "the environment", "passed", "verdicts", "a number", "a negative number"],
-)
-def test_every_bound_is_where_it_is_said_to_be(most: int, spoil: Any) -> None:
-    document = _document()
-    spoil(document, most)
-    read_run(json.dumps(document), source="run.json")
-    spoil(document := _document(), most + 1)
+def test_a_whole_number_is_a_ratio_and_what_older_gates_did_not_say_is_empty() -> None:
+    document: Any = run_to_json(RUN)
+    document["stages"][1]["verdicts"][0]["ratio"] = 1
+    del document["run"], document["stages"][1]["why"]
+    found = read_run(json.dumps(document), source="run.json")
+    assert (found.run, found.stages[1].why, repr(found.verdicts[0].ratio)) == ({}, {}, "1.0")
+
+
+@pytest.mark.parametrize("code", [0, 2, 3])
+def test_an_exit_code_that_the_verdicts_do_not_give_is_refused(code: int) -> None:
     with pytest.raises(GateError) as caught:
-        read_run(json.dumps(document), source="run.json")
+        read_run(json.dumps(run_to_json(RUN) | {"exit": code}), source="run.json")
     assert caught.value.reason == "malformed"
+    assert f"the exit code {code}, expected 1, which its verdicts give" in caught.value.text
 
 
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda d: d.update(schema="x" * 99), f"has schema {'x' * 40!r}, expected version 1"),
-        (lambda d: d.update(exit=0), "has the exit code 0, expected 1, which its verdicts give"),
-        (lambda d: d.update(exit="0"), "has no usable exit, expected 0, 1, 2 or 3"),
-        (lambda d: d.update(environment=3), "has no usable environment, expected an object"),
-        (lambda d: d.update(stages=3), "has no usable stages, expected a list of objects"),
-        (lambda d: d.update(stages=[{}] * 2001), "has 2001 entries in stages, expected at most 2000"),
-        (lambda d: d.update(partial=None), "has no usable partial, expected true or false"),
-        (lambda d: d.update(environment={"k" * 99: 1}), f"has no usable {'k' * 80!r}, expected text"),
-        (
-            lambda d: d.update(environment={"k" * 99: "x" * 4001}),
-            f"has 4001 characters in {'k' * 80!r}, expected at most 4000",
-        ),
-        (lambda d: d["stages"][0].update(passed={}), "has no usable passed, expected a list of at most 2000 texts"),
-        (lambda d: d["stages"][0]["verdicts"][0].update(low=True), "has no usable low, expected a number or null"),
-        (
-            lambda d: d["stages"][0]["verdicts"][0].update(status="x" * 99),
-            f"has the status {'x' * 40!r}, expected one of SAME, FASTER, SLOWER, UNSURE, INVALID",
-        ),
-    ],
-)
-def test_a_refusal_says_what_was_found_and_what_was_expected(spoil: Any, said: str) -> None:
-    document = _document()
-    spoil(document)
-    with pytest.raises(GateError) as caught:
-        read_run(json.dumps(document), source="run.json")
-    assert caught.value.text == f"run.json {said}; run again."
+def test_the_file_of_cases_is_that_of_the_suite() -> None:
+    found = read_cases((_ROOT / "baselines" / CASES_FILE).read_bytes(), source=CASES_FILE)
+    suite = load_suite(read_settings(_ROOT))
+    assert found == of_suite(suite), "the suite's cases changed; write them with python -m perfgate cases"
 
 
-def test_a_refusal_of_what_is_no_json_says_so() -> None:
-    for text, reason, said in (
-        ("{", "not-json", "is not valid JSON, expected a whole file; it may be truncated"),
-        ("[" * 100_000, "not-json", "is not valid JSON, expected a whole file; it may be truncated"),
-        ("[]", "malformed", "holds a list, expected an object"),
-    ):
-        with pytest.raises(GateError) as caught:
-            read_run(text, source="run.json")
-        assert (caught.value.reason, caught.value.text) == (reason, f"run.json {said}; run again.")
-
-
-def test_a_refusal_is_short_whatever_was_found() -> None:
-    document = _document()
-    document["stages"][0]["verdicts"][0]["status"] = "x" * 3000
-    with pytest.raises(GateError) as caught:
-        read_run(json.dumps(document), source="run.json")
-    assert len(caught.value.text) < 200
+def test_cases_come_back_as_they_were_and_none_may_be_named_twice() -> None:
+    found = Cases(checked=("a", "b"), compiled=("a",), timed=("b",))
+    document = cases_to_json(found)
+    assert read_cases(json.dumps(document), source=CASES_FILE) == found
+    for stage in ("checked", "compiled", "timed"):
+        with pytest.raises(GateError, match="names a case twice"):
+            read_cases(json.dumps(document | {stage: ["a", "a"]}), source=CASES_FILE)

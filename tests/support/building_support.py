@@ -7,9 +7,9 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfgate import settings
 from perfgate.codegen import build
 from perfgate.codegen.build import Built, Source, build_apart
+from perfgate.config import Settings
 
 if TYPE_CHECKING:
     import pytest
@@ -26,14 +26,14 @@ def _case(name):
                 flops=16, min_bytes=48, device_bytes=48, unit="tf32", quick=name == "one")
 
 
-CASES = tuple(map(_case, ("one", "two", "three")))
+CASES = CHECKED = tuple(map(_case, ("one", "two", "three")))
 """
 
 COMPILER = """
 import json, os, sys
 from pathlib import Path
 import triton_place
-from perfgate.pool import serve
+from perfgate.workers import serve
 from settings_of_suite import CASES
 
 
@@ -56,8 +56,8 @@ def answer(job):
         kernel.write_text(text)
     if "refuse" in text:
         return {"gate_error": ["no-tool", "Cannot find a working ptxas."]}
-    loaded = [str(kernel), *(["/elsewhere/secret.py"] if "import_elsewhere" in text else [])]
-    error = "matmul: no such name" if "broken" in text and job["case"] == "two" else ""
+    loaded = [str(kernel), *(["/elsewhere/secret.py"] if "import_elsewhere" in text and case.id == "two" else [])]
+    error = "matmul: no such name" if "broken" in text and case.id == "two" else ""
     kernels = [] if error else [facts(len(text))]
     place = "/another/triton" if "other_triton" in text else triton_place.PLACE
     built = {"contract": case.contract(), "kernels": kernels, "operations": [], "error": error}
@@ -89,8 +89,8 @@ class World:
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
 
     @property
-    def settings(self) -> settings.Settings:
-        return settings.Settings(root=self.root, suite="settings_of_suite")
+    def settings(self) -> Settings:
+        return Settings(root=self.root, suite="settings_of_suite")
 
     def write(self, name: str, text: str) -> Path:
         path = self.root / name

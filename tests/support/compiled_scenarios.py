@@ -1,4 +1,4 @@
-"""What test_compiled.py compiles, as source: Triton reads a kernel from its file, and each test wants its own process."""
+"""What test_extract.py compiles, as source: Triton reads a kernel from its file, and each test wants its own process."""
 
 from __future__ import annotations
 
@@ -63,15 +63,16 @@ tuned = triton.autotune(CONFIGS, key=["n"], prune_configs_by={"early_config_prun
 untuned = triton.autotune(CONFIGS, key=["n"])(heuristic)
 """
 
-# Every entry of the result is one scenario of one test in test_compiled.py.
+# Every entry of the result is one scenario of one test in test_extract.py.
 SCENARIOS = """
-import dataclasses, hashlib, json, os, subprocess, sys
+import hashlib, json, os, subprocess, sys
 import torch, triton
 from triton.runtime import driver
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
 import kernels_under_test as k
-from perfgate import compiled
+from msgspec import structs
+from perfgate.codegen import extract
 from perfgate.harness.compile_only import compile_only
 from perfgate.hardware.occupancy import architecture
 from perfgate.records import GateError
@@ -90,7 +91,10 @@ def copy(kernel, n, **meta_parameters):
     kernel[lambda chosen: (triton.cdiv(n, chosen["BLOCK"]),)](meta(n), meta(n), n, **meta_parameters)
 
 def facts(launch, **options):
-    return [dataclasses.asdict(one) for one in compiled.compile_launches(launch, **options)]
+    case = extract.compile_case(launch, contract={}, **options)
+    if case.error:
+        raise GateError("does-not-compile", case.error)
+    return [structs.asdict(one) for one in case.kernels]
 
 def refusal(launch, **options):
     try:
@@ -103,10 +107,10 @@ def state():
 
 before = state()
 result["plain"] = facts(lambda: matmul(64, 64, 32))
+with compile_only(architecture("sm_89")) as capture:
+    matmul(64, 64, 32)
+result["cubin"] = hashlib.sha256(capture.kernels[0].asm["cubin"]).hexdigest()
 if "--only-plain" in sys.argv:
-    with compile_only(architecture("sm_89")) as capture:
-        matmul(64, 64, 32)
-    result["cubin"] = hashlib.sha256(capture.kernels[0].asm["cubin"]).hexdigest()
     print(json.dumps(result))
     sys.exit()
 
@@ -122,8 +126,8 @@ def half():
     a, b, tile = meta(512, 512).half(), meta(512, 512).half(), dict(BLOCK_M=64, BLOCK_N=128, BLOCK_K=32)
     k.matmul[(1, 1)](a, b, meta(512, 512), 512, 512, 512, 512, 1, 512, 512, **tile, num_warps=4, num_stages=3)
 
-lowered = compiled.compile_case(half, contract={}, target="sm_90", lowered_for="sm_89")
-result["lowered"] = [dataclasses.asdict(one) for one in lowered.kernels]
+lowered = extract.compile_case(half, contract={}, target="sm_90", lowered_for="sm_89")
+result["lowered"] = [structs.asdict(one) for one in lowered.kernels]
 result["not lowered"] = facts(half, target="sm_90")
 result["ada"] = facts(half)
 def copying():
@@ -131,15 +135,15 @@ def copying():
     matmul(64, 64, 32, a=a)
     a.zero_()
 
-result["operations"] = [dataclasses.asdict(one) for one in compiled.compile_case(copying, contract={}).operations]
-result["no operations"] = list(compiled.compile_case(lambda: matmul(64, 64, 32), contract={}).operations)
+result["operations"] = [structs.asdict(one) for one in extract.compile_case(copying, contract={}).operations]
+result["no operations"] = list(extract.compile_case(lambda: matmul(64, 64, 32), contract={}).operations)
 result["misaligned"] = facts(lambda: matmul(64, 64, 32, a=meta(512, 512).flatten()[1:1 + 511 * 512].view(511, 512)))
 result["tuned"] = [facts(lambda: copy(k.tuned, n)) for n in (4096, 8192, 4000)]
 result["remembered"] = [len(k.tuned.cache), str(k.tuned.best_config)]
 result["not pruned"] = refusal(lambda: copy(k.untuned, 4096))
 result["undefined"] = refusal(lambda: k.undefined_name[(1,)](meta(1)))
 result["assembler"] = refusal(lambda: k.bad_assembly[(1,)](meta(1).int()))
-both = compiled.compile_case(lambda: (k.undefined_name[(1,)](meta(1)), matmul(64, 64, 32)), contract={"a": 1})
+both = extract.compile_case(lambda: (k.undefined_name[(1,)](meta(1)), matmul(64, 64, 32)), contract={"a": 1})
 result["partly"] = [both.error, [one.name for one in both.kernels], dict(both.contract)]
 result["unknown target"] = refusal(lambda: None, target="sm_42")
 
@@ -175,7 +179,7 @@ def fail():
     matmul(64, 64, 32)
     raise LookupError("the wrapper's own")
 try:
-    compiled.compile_launches(fail)
+    facts(fail)
 except LookupError as error:
     result["own error"] = str(error)
 result["restored"] = state() == before

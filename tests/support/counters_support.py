@@ -8,21 +8,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perfgate.gate import throughput
+from perfgate.cli.counters import main
 from perfgate.measurement import gpu_lock
 from perfgate.measurement.session import Session
 from perfgate.profiling import session
-from perfgate.profiling.metrics import DRAM_READ, DRAM_WRITTEN, DURATION, INSTRUCTIONS, L2_SECTORS_READ, METRICS
-from perfgate.profiling.store import CaseCounters, KernelCounters
-from perfgate.report.brief_stages import DRAM_THROUGHPUT, GRID_SIZE, L2_HIT_RATE, SM_THROUGHPUT, WARPS_ACTIVE
+from perfgate.profiling.metrics import BY_NAME, DURATION, METRICS, Kind
+from perfgate.profiling.store import CaseCounters, KernelCounters, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pytest
 
+    from perfgate.config import Settings
     from perfgate.measurement.session import Request
-    from perfgate.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CARD = "nvidia-h100-80gb-hbm3"
@@ -39,40 +38,17 @@ RECORD = ("--record", "--reason", "first")
 
 Launched = tuple[str, dict[str, float]]
 # As ncu prints them: bytes, nanoseconds, percent.
-MATMUL = {
-    GRID_SIZE: 131072.0,
-    INSTRUCTIONS: 6.1e8,
-    L2_SECTORS_READ: 5.4e7,
-    L2_HIT_RATE: 99.22,
-    DRAM_READ: 75.5e6,
-    DRAM_WRITTEN: 4.295e9,
-    WARPS_ACTIVE: 21.0,
-    DRAM_THROUGHPUT: 58.4,
-    SM_THROUGHPUT: 19.62,
-    DURATION: 2.29e6,
-}
-PREPARE = {
-    **MATMUL,
-    GRID_SIZE: 512.0,
-    INSTRUCTIONS: 1.2e6,
-    L2_SECTORS_READ: 2.6e5,
-    L2_HIT_RATE: 39.89,
-    DRAM_READ: 8.4e6,
-    DRAM_WRITTEN: 256.0,
-    DRAM_THROUGHPUT: 37.99,
-    SM_THROUGHPUT: 14.73,
-    DURATION: 6620.0,
-}
+MATMUL, PREPARE = (
+    dict(zip(BY_NAME, values, strict=True))
+    for values in (
+        (131072.0, 6.1e8, 5.4e7, 99.22, 75.5e6, 4.295e9, 21.0, 58.4, 19.62, 2.29e6),
+        (512.0, 1.2e6, 2.6e5, 39.89, 8.4e6, 256.0, 21.0, 37.99, 14.73, 6620.0),
+    )
+)
 CALL: list[Launched] = [("prepare_kernel", PREPARE), ("prepare_kernel", PREPARE), ("hopper_kernel", MATMUL)]
 """What a call of case 7 launches, and its counters."""
-UNITS = {
-    **dict.fromkeys((L2_HIT_RATE, WARPS_ACTIVE, DRAM_THROUGHPUT, SM_THROUGHPUT), "%"),
-    **dict.fromkeys((DRAM_READ, DRAM_WRITTEN), "byte"),
-    DURATION: "ns",
-    INSTRUCTIONS: "inst",
-    L2_SECTORS_READ: "sector",
-    GRID_SIZE: "",
-}
+_UNIT_OF = {Kind.SHARE: "%", Kind.BYTES: "byte", Kind.SECONDS: "ns", Kind.COUNT: ""}
+UNITS = {metric.name: _UNIT_OF[metric.kind] for metric in METRICS}
 COLUMNS = ("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Context", "Stream")
 MORE_COLUMNS = ("Block Size", "Grid Size", "Device", "CC")
 
@@ -156,23 +132,30 @@ class Ncu:
         return [json.loads(line) for line in self._asked.read_text(encoding="utf-8").splitlines()]
 
 
+def _named(moved: Mapping[str, float]) -> dict[str, float]:
+    return {metric.name: moved[said] for metric in METRICS if (said := metric.said.replace(" ", "_")) in moved}
+
+
 def with_counters(**moved: float) -> list[Launched]:
     """A call of case 7 of which some counters of the large kernel are others, by their words with ``_`` for spaces."""
-    names = {metric.said.replace(" ", "_"): metric.name for metric in METRICS}
-    return [*CALL[:2], ("hopper_kernel", {**MATMUL, **{names[said]: value for said, value in moved.items()}})]
+    return [*CALL[:2], ("hopper_kernel", {**MATMUL, **_named(moved)})]
 
 
 def counted(
     kernels: Mapping[str, Mapping[str, float]] | None = None, *, code: str = "", spread: float = 0.0, **moved: float
 ) -> CaseCounters:
     """Counters of a case in SI; ``spread`` is a part of each value, ``moved`` as of `with_counters`, of every kernel."""
-    names = {metric.said.replace(" ", "_"): metric.name for metric in METRICS}
     found = []
     for name, metrics in (kernels or {"hopper_kernel": MATMUL}).items():
-        values = {**metrics, DURATION: metrics[DURATION] * 1e-9} | {names[said]: value for said, value in moved.items()}
+        values = {**metrics, DURATION: metrics[DURATION] * 1e-9} | _named(moved)
         apart = {key: value * spread for key, value in values.items()}
         found.append(KernelCounters(name=name, grid=(512, 1, 1), metrics=values, spread=apart))
-    return CaseCounters(kernels=tuple(found), code=code, calls=6)
+    return CaseCounters(kernels=tuple(found), code=code, calls=6, commit="", recorded_at="")
+
+
+def counters_store(**cases: CaseCounters) -> Store:
+    """A store of the card's."""
+    return Store(card=ENVIRONMENT["gpu"], cases=cases, environment={}, recorded_at="", commit="", reason="")
 
 
 def project_with_a_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -195,7 +178,7 @@ def project_with_a_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
 
     monkeypatch.setattr(session, "open_session", opened)
-    monkeypatch.setattr(throughput, "check_idle", lambda _session: None)
+    monkeypatch.setattr(session, "check_idle", lambda _session: None)
     monkeypatch.setattr(gpu_lock, "FOLDER", folder / "locks")
     return folder
 
@@ -209,7 +192,7 @@ def on_the_path(project: Path, monkeypatch: pytest.MonkeyPatch) -> Ncu:
 
 
 def profile(*words: str) -> int:
-    return session.main(["--case", "k7_small_k", *words])
+    return main(["--case", "k7_small_k", *words])
 
 
 def stored(project: Path) -> dict[str, Any]:

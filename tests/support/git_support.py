@@ -6,7 +6,7 @@ import dataclasses
 import subprocess
 from typing import TYPE_CHECKING
 
-from perfgate.settings import Settings
+from perfgate.config import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

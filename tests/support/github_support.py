@@ -202,7 +202,8 @@ def report(*verdicts: Verdict, **changes: Any) -> dict[str, Any]:
     """A whole report as JSON types, with the exit code that its verdicts give; ``changes`` may break it."""
     card = CardReport(label="rtx4090", slug="rtx-4090", machine="RTX 4090", verdicts=verdicts or (verdict(),))
     code = conclude((card,), edits=(), intended=False, problems=())
-    return to_json(Conclusion(exit=code, base=BASE, head=HEAD, target="main", cards=(card,))) | changes
+    whole: dict[str, Any] = to_json(Conclusion(exit=code, base=BASE, head=HEAD, target="main", cards=(card,)))
+    return whole | changes
 
 
 def zipped(content: object, name: str = "report.json") -> bytes:
@@ -260,7 +261,7 @@ def environment(server: Server, folder: Path, payload: dict[str, Any]) -> dict[s
 
 def run_comment(server: Server, folder: Path, payload: dict[str, Any]) -> int:
     """The exit code of the program that comments, on this event."""
-    return comment.main(environment(server, folder, payload))
+    return comment.comment_command([], environment(server, folder, payload))
 
 
 def written_body(server: Server) -> str:

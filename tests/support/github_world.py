@@ -7,27 +7,27 @@ import dataclasses
 import io
 import json
 import os
+import secrets
 import subprocess
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from github_told import RUN_ID, beside, listed, told
 from perfgate.compare.judge import judge
+from perfgate.config import Limits, Runner
 from perfgate.github.__main__ import main
+from perfgate.github.overlay import output_name
 from perfgate.github.plan import Plan
-from perfgate.github.this_run import ThisRun, output_name
-from perfgate.limits import Limits
+from perfgate.github.results import ThisRun
 from perfgate.records import BASELINE_COMMIT, Recording, Status, Verdict, exit_code
-from perfgate.runners import Runner
 from perfgate.store.evidence import of_results
 from perfgate.store.recording import write_recording
-from perfgate.store.run import RunRecord, StageRecord, run_to_json
+from perfgate.store.run import Cases, RunRecord, StageResult, cases_to_json, run_to_json
 from recorded import ENVIRONMENT, recording
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 REPOSITORY = "team/matmul"
 LABEL, SLUG = "h100", "nvidia-h100-80gb-hbm3"
@@ -37,6 +37,7 @@ KERNEL = "import triton\n\n\n@triton.jit\ndef matmul_kernel():\n    pass\n"
 _MACHINE = {**ENVIRONMENT, "code_path": "native", "uuid": "GPU-1"}
 _BASELINE = f"baselines/{SLUG}/matmul.json"
 LISTED = "baselines/cases.json"
+RUN_ID = "42"
 
 
 def pull_payload(head: str, base: str, *, labels: Sequence[str] = ()) -> dict[str, Any]:
@@ -200,14 +201,14 @@ class World:
                 environment=dict(current.environment),
                 exit=0,
                 stages=(
-                    StageRecord(
+                    StageResult(
                         name="correctness",
                         done="right",
                         passed=tuple(case for case in self.cases if case not in wrong),
                         verdicts=tuple(map(_wrong, wrong)),
                     ),
-                    StageRecord(name="compiled", done="compiled", verdicts=tuple(map(_same_code, self.cases))),
-                    StageRecord(name="throughput", done="4 launches", verdicts=verdicts),
+                    StageResult(name="compiled", done="compiled", verdicts=tuple(map(_same_code, self.cases))),
+                    StageResult(name="throughput", done="4 launches", verdicts=verdicts),
                 ),
             ),
             **{"run": said, **dict(run or {})},
@@ -304,3 +305,37 @@ def _wrong(case: str) -> Verdict:
 
 def _same_code(case: str) -> Verdict:
     return Verdict(case=case, status=Status.SAME, reason="same-code", text=f"{case}: the same machine code.")
+
+
+def told(base: str, candidate: str) -> dict[str, str]:
+    """What the gate writes of a run that ends now."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    return {
+        "nonce": secrets.token_hex(16),
+        "base": base,
+        "candidate": candidate,
+        "began_at": (now - timedelta(minutes=8)).isoformat(),
+        "ended_at": now.isoformat(),
+        "run_id": RUN_ID,
+        "attempt": "1",
+    }
+
+
+def listed(cases: tuple[str, ...]) -> str:
+    """The base's file of cases."""
+    return json.dumps(cases_to_json(Cases(checked=cases, compiled=cases, timed=cases)))
+
+
+def beside(found: Recording, reference: str) -> Recording:
+    """The same, with a commit as what the other side was."""
+    other = {"kind": "ref", "name": reference}
+    return dataclasses.replace(
+        found, samples={case: dataclasses.replace(one, other=other) for case, one in found.samples.items()}
+    )
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the JSON of a file."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    change(document)
+    path.write_text(json.dumps(document), encoding="utf-8")

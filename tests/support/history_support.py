@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+import facts_support
 from git_support import Project
-from perfgate.records import KernelFacts
 from perfgate.store.compiled import CompiledBaseline, CompiledCase, write_compiled
 from perfgate.store.recording import write_recording
 from recorded import FIRST_CARD, recording
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfgate.records import Recording
+    from perfgate.store.compiled import KernelFacts
 
 CASES = ("sq2048", "k8_irregular")
 CARD = "nvidia-h100-80gb-hbm3"
@@ -23,7 +24,7 @@ COMPILED = "sm_89/compiled.json"
 
 
 def facts(registers: int = 162, *, spills: int = 0, name: str = "matmul_kernel") -> KernelFacts:
-    return KernelFacts(
+    return facts_support.facts(
         name=name,
         config={"BLOCK_M": 64, "num_warps": 4},
         code_hash=f"{registers:064x}",
@@ -33,12 +34,9 @@ def facts(registers: int = 162, *, spills: int = 0, name: str = "matmul_kernel")
         spill_instructions=spills,
         shared_bytes=49152,
         blocks_per_sm=2,
-        limited_by="shared memory",
         occupancy_percent=16.67,
         instructions={"tensor_core": 64, "integer": 100},
         main_loop={},
-        grid=64,
-        arguments={"M": 4096},
     )
 
 

@@ -112,11 +112,11 @@ def launched() -> Iterator[list[tuple[str, dict[str, Any]]]]:
     seen: list[tuple[str, dict[str, Any]]] = []
     execute: Callable[..., Any] = matmul._execute  # noqa: SLF001 - where every launch passes
 
-    def noted(allocate: Any, launches: list[tuple[Any, ...]], tensors: Any) -> Any:
-        for launch in launches:
-            (name,) = (name for name, kernel in KERNELS.items() if kernel is launch[0])
-            seen.append((name, launch[-1]))
-        return execute(allocate, launches, tensors)
+    def noted(plan: dict[str, Any], tensors: Any) -> Any:
+        for launch in plan["launches"]:
+            (name,) = (name for name, kernel in KERNELS.items() if kernel is launch["kernel"])
+            seen.append((name, launch["options"]))
+        return execute(plan, tensors)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matmul, "_execute", noted)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
+import facts_support
 from perfgate.hardware.cost_model import Prediction, Product
 from perfgate.hardware.parameters import MODEL_CARDS, ModelCard
-from perfgate.records import KernelFacts
+
+if TYPE_CHECKING:
+    from perfgate.store.compiled import KernelFacts
 
 CARD = MODEL_CARDS["sm89"]
 SMS = CARD.limits.multiprocessors
 TILE_BYTES = (128 + 128) * 32 * 2
 """One step along K of both operands."""
 
-FACTS = KernelFacts(
-    name="matmul_kernel",
+FACTS = facts_support.facts(
     config={"num_warps": 4},
-    code_hash="a" * 64,
     normal_hash="a" * 64,
     registers=120,
-    stack_bytes=0,
-    spill_instructions=0,
     shared_bytes=3 * TILE_BYTES,
     blocks_per_sm=4,
     limited_by="registers",
@@ -54,7 +55,7 @@ PRODUCT = Product(
 
 
 def facts(**changes: Any) -> KernelFacts:
-    return replace(FACTS, **changes)
+    return structs.replace(FACTS, **changes)
 
 
 def product(**changes: Any) -> Product:

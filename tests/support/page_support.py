@@ -7,13 +7,16 @@ import gzip
 import json
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from perfgate.compare.judge import judge
-from perfgate.limits import Limits
+from perfgate.config import Limits
 from perfgate.records import BASELINE_COMMIT, Launch, Recording, Samples, Status, Verdict, exit_code
+from perfgate.report.inputs import Extras, of_run
+from perfgate.report.view import view
 from perfgate.store.recording import read_recording, write_recording
-from perfgate.store.run import RunRecord, StageRecord, run_to_json
+from perfgate.store.run import RunRecord, StageResult, run_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,11 +95,11 @@ def run_of(recording: Recording, then: Recording | None = None) -> RunRecord:
         exit=exit_code(verdicts),
         partial=True,
         stages=(
-            StageRecord(
+            StageResult(
                 name="correctness", done="7 cases right (on the card, full size; seed 1)", passed=(*QUICK, *_EDGE)
             ),
-            StageRecord(name="compiled", left_out="no case that is compiled and timed was chosen"),
-            StageRecord(
+            StageResult(name="compiled", left_out="no case that is compiled and timed was chosen"),
+            StageResult(
                 name="throughput", done="5 cases in 4 launches against the baseline", note="a note", verdicts=verdicts
             ),
         ),
@@ -132,6 +135,20 @@ def write_run(folder: Path, recording: Recording, then: Recording | None = None)
     return [str(run), str(folder / "current.json")]
 
 
+def shown(recording: Recording, then: Recording | None = None, extras: Extras | None = None) -> Any:
+    """What the template is given of a run with these samples, by attribute."""
+    return _named(view(of_run(run_of(recording, then), recording, then), extras or Extras()))
+
+
+def shown_without_card() -> Any:
+    """The same of a run without a card."""
+    return _named(view(of_run(wrong_run(), None, None), Extras()))
+
+
+def _named(made: dict[str, Any]) -> Any:
+    return SimpleNamespace(**made | {"cases": [SimpleNamespace(**one) for one in made["cases"]]})
+
+
 def wrong_run() -> RunRecord:
     """A run without a card that found a wrong result."""
     verdict = Verdict(
@@ -145,7 +162,7 @@ def wrong_run() -> RunRecord:
         environment={"gpu": "", "why": "none", "torch": "2.14.1", "triton": "3.8.0"},
         exit=1,
         stages=(
-            StageRecord(name="correctness", done="1 cases right", passed=("k1_square",), verdicts=(verdict,)),
-            StageRecord(name="throughput", left_out="no CUDA card"),
+            StageResult(name="correctness", done="1 cases right", passed=("k1_square",), verdicts=(verdict,)),
+            StageResult(name="throughput", left_out="no CUDA card"),
         ),
     )

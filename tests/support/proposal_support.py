@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
+from facts_support import BASELINE, FACTS
 from git_support import Project
-from perfgate.compare import drift, renewal
+from perfgate.compare import drift
+from perfgate.compare.drift import alone
+from perfgate.compare.judge import old_against_new
 from perfgate.compare.roofline import recording_metrics
-from perfgate.github.proposal import Proposal, proposal
-from perfgate.github.proposal_changes import Changes, changes
-from perfgate.github.proposal_checks import Asked, read_beside
-from perfgate.github.proposal_files import Proposed, collect
+from perfgate.config import Limits
+from perfgate.github.proposal import Asked, collect, read_beside
+from perfgate.github.propose import Proposal, proposal, propose_command
 from perfgate.hardware.gpus import card
-from perfgate.limits import Limits
 from perfgate.records import GateError, Recording, Status
 from perfgate.store.compiled import CompiledBaseline, CompiledCase, write_compiled
 from perfgate.store.recording import read_recording, write_recording
 from recorded import ENVIRONMENT, FIRST_CARD, recording
-from tests.store.test_compiled import BASELINE, FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +49,14 @@ def keep(path: Path, found: Recording) -> None:
 def facts(*, commit: str, reason: str, cases: Mapping[str, CompiledCase] | None = None) -> CompiledBaseline:
     made = {case: CompiledCase(contract=CONTRACT, kernels=(FACTS,)) for case in CASES}
     return dataclasses.replace(BASELINE, commit=commit, reason=reason, cases=made if cases is None else cases)
+
+
+def other_code() -> dict[str, CompiledCase]:
+    """A case that spills, one of the same resources, a new one, and none of another."""
+    spilling = structs.replace(FACTS, registers=255, spill_instructions=8, code_hash="c" * 64, normal_hash="c" * 64)
+    reordered = structs.replace(FACTS, code_hash="b" * 64, normal_hash="b" * 64)
+    kernels = {"sq2048": (spilling,), "k1_sq4096": (reordered,), "k9_8k": (FACTS,)}
+    return {case: CompiledCase(contract=CONTRACT, kernels=found) for case, found in kernels.items()}
 
 
 def measured(commit: str, *, cases: tuple[str, ...] = CASES, scale: Any = 1.0) -> Recording:
@@ -100,8 +108,8 @@ class World:
         keep(self.samples / "current.json", found)
         stored = self.baselines / TIMES
         old = read_recording(stored) if stored.is_file() else None
-        verdicts = renewal.old_against_new(old, found, Limits())
-        new = dataclasses.replace(renewal.alone(found), reason=REASON)
+        verdicts = old_against_new(old, found, Limits())
+        new = dataclasses.replace(alone(found), reason=REASON)
         first = self.baselines / ANCHOR
         anchor, _ = drift.renewed(
             read_recording(first) if first.is_file() else None,
@@ -154,7 +162,6 @@ def refused(world: World) -> GateError:
     """The one sentence that an artifact is refused with."""
     with pytest.raises(GateError) as caught:
         collect(world.artifact, world.baselines, world.asked)
-    assert ", expected " in caught.value.text
     assert caught.value.text.endswith(".")
     assert "\n" not in caught.value.text
     return caught.value
@@ -166,25 +173,53 @@ def ours(document: dict[str, Any], number: int = 0) -> dict[str, Any]:
     return found
 
 
-def found(world: World, *, with_samples: bool = True) -> tuple[Proposed, Changes]:
-    """What is proposed, held against what was stored."""
-    proposed = collect(world.artifact, world.baselines, world.asked)
+def words(world: World, *, with_samples: bool = True, **options: Any) -> Proposal:
+    """The pull request, on one day; ``proposed`` and ``run`` replace what it is made of."""
+    proposed = options.pop("proposed", None) or collect(world.artifact, world.baselines, world.asked)
     times = proposed.after.times
     beside = read_beside(world.samples, times) if times and with_samples else None
-    return proposed, changes(proposed, beside, Limits())
+    return proposal(proposed, beside, Limits(), **{"base": "main", "run": "4711", "now": TODAY, **options})
 
 
-def words(proposed: Proposed, said: Changes, **options: Any) -> Proposal:
-    """The pull request on one day."""
-    return proposal(proposed, said, **{"base": "main", "run": "4711", "now": TODAY, **options})
+ENVIRONMENT_OF_A_JOB = {
+    "REASON": REASON,
+    "GITHUB_REF_NAME": "trunk",
+    "GITHUB_REF_TYPE": "branch",
+    "GITHUB_RUN_ID": "4711",
+    "GITHUB_REPOSITORY": "someone/kernels",
+    "GITHUB_TOKEN": "secret",
+}
+URL = "https://github.com/someone/kernels/pull/7"
 
 
-def body(world: World, **options: Any) -> str:
-    """The body of the pull request."""
-    return words(*found(world, **options)).body
+class GitHub:
+    """Stands in for `Api`: keeps what is sent, answers as GitHub does, and fails where it is told to."""
+
+    repository = "someone/kernels"
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.failing = ""
+        self.silent = ""
+
+    def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        prefix = "/repos/someone/kernels/"
+        assert (method, path.startswith(prefix)) == ("POST", True)
+        step = path.removeprefix(prefix)
+        if step == self.failing:
+            raise GateError("github-api", f"POST {path} was answered 422 (no); check what was sent.")
+        self.sent.append((step, dict(body)))
+        if step == self.silent:
+            return None
+        if step == "pulls":
+            return {"number": 7, "html_url": URL}
+        return None if step.endswith("/dispatches") else {"sha": f"sha{len(self.sent)}"}
+
+    def body(self, step: str) -> dict[str, Any]:
+        return next(body for sent, body in self.sent if sent == step)
 
 
-def row(text: str, case: str) -> list[str]:
-    """Cells of the first row of a case."""
-    line = next(line for line in text.splitlines() if line.startswith(f"| {case.replace('_', chr(92) + '_')} |"))
-    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+def run(world: World, *more: str, **environment: str) -> int:
+    """The command that proposes, as the workflow calls it."""
+    argv = ["--from", str(world.artifact), "--samples", str(world.samples), "--card", CARD, *more]
+    return propose_command(argv, ENVIRONMENT_OF_A_JOB | environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from functools import cache
@@ -12,7 +13,7 @@ from perfgate.records import Launch, Recording, Samples
 from perfgate.store.recording import recording_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 CASES = ("k7_small_k", "k1_sq4096", "sq2048", "sq1024", "k9_8k", "k8_irregular", "tiny512")
 LONG_CASES = CASES[:-1]
@@ -71,3 +72,18 @@ def document(launches: Sequence[int], **options: Any) -> dict[str, Any]:
     """The same as the JSON object of a file, for tests to spoil."""
     made: dict[str, Any] = json.loads(json.dumps(recording_to_json(recording(launches, **options))))
     return made
+
+
+def changed(found: Recording, **fields: Any) -> Recording:
+    """A recording with other fields in the samples of every case, such as its code."""
+    samples = {case: dataclasses.replace(one, **fields) for case, one in found.samples.items()}
+    return dataclasses.replace(found, samples=samples)
+
+
+def with_launches(found: Recording, change: Callable[[int, Launch], Launch]) -> Recording:
+    """A recording with every launch of every case changed, by its number."""
+    samples = {
+        case: dataclasses.replace(one, launches=tuple(change(n, launch) for n, launch in enumerate(one.launches)))
+        for case, one in found.samples.items()
+    }
+    return dataclasses.replace(found, samples=samples)

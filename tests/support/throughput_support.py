@@ -7,11 +7,11 @@ import math
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from perfgate.config import Settings
 from perfgate.gate import throughput
 from perfgate.measurement import processes
 from perfgate.measurement.processes import Measured, Plan
-from perfgate.measurement.session import Request, Session, Stage
-from perfgate.settings import Settings
+from perfgate.measurement.session import Request, Session
 from perfgate.store.recording import write_recording
 from recorded import recording
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import pytest
+
     from perfgate.records import Recording, Verdict
+    from perfgate.store.run import StageResult
 
 ENVIRONMENT = {"gpu": "NVIDIA H100 80GB HBM3", "uuid": "GPU-1", "driver": "580", "code_path": "native", "why": ""}
 FOLDER = "baselines/nvidia-h100-80gb-hbm3"
@@ -76,14 +79,31 @@ class Gate:
         processes.keep(output / "current.json", found)
         return Measured(recording=found, failed=self.failed, launches=plan.launches, out_of_time=self.out_of_time)
 
-    def run(self, *, chosen: tuple[str, ...] = CASES, deadline_s: float = math.inf, **request: Any) -> Stage:
-        session = Session(
-            settings=Settings(root=self.root),
-            request=Request(**request),
-            environment=ENVIRONMENT,
-            output=self.root / ".perfgate",
-            checked=CASES,
-            timed=CASES,
-            deadline_s=deadline_s,
+    def run(
+        self, *, chosen: tuple[str, ...] = CASES, wrong: bool = False, deadline_s: float = math.inf, **request: Any
+    ) -> StageResult:
+        session = session_of(
+            self.root, output=self.root / ".perfgate", deadline_s=deadline_s, request=Request(**request)
         )
-        return throughput.throughput(session, chosen, wrong=False)
+        return throughput.throughput(session, chosen, wrong=wrong)
+
+
+def session_of(root: Path, **changes: Any) -> Session:
+    """A session with the card, whose project lies there."""
+    known = {"environment": ENVIRONMENT, "output": root, "checked": CASES, "timed": CASES, "request": Request()}
+    return Session(**{"settings": Settings(root=root), **known, **changes})
+
+
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **played: Any) -> Gate:
+    """A gate on a branch of a repository with one commit on the default branch."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.delenv("GITHUB_REF_NAME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    made = Gate(root=tmp_path, **played)
+    made.git("init", "--quiet", "--initial-branch=main")
+    (tmp_path / ".git/info/exclude").write_text(".perfgate\n")
+    made.commit("base")
+    made.git("switch", "--quiet", "--create", "change")
+    monkeypatch.setattr(throughput, "measure", made.measure)
+    return made

@@ -1,14 +1,20 @@
-"""The proposed list: the cheapest of its length, no longer than it pays, the same from the same numbers."""
+"""What facts rule out, and the proposed list: the cheapest of its length, no longer than it pays."""
 
 from __future__ import annotations
 
 import math
 import random
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
-from perfgate.tuning import choice as tune_choice
-from perfgate.tuning.choice import propose, shortest
+from perfgate.tuning import choice as rules
+from perfgate.tuning.choice import propose, prune, shortest
+from tuning_support import candidate
+
+if TYPE_CHECKING:
+    from perfgate.tuning.document import Candidate
 
 THREE = {
     "wide": {"a": 1.0, "b": 1.5, "c": 2.0},
@@ -70,7 +76,7 @@ def test_where_lists_are_too_many_to_try_the_search_still_finds_the_best_or_near
 ) -> None:
     times = _random_times(9, 14)
     tried = propose(times)
-    monkeypatch.setattr(tune_choice, "_MOST_SUBSETS", 0)
+    monkeypatch.setattr(rules, "_MOST_SUBSETS", 0)
     searched = propose(times)
     assert [len(choice.configs) for choice in searched] == [2, 3, 4]
     for all_tried, bettered in zip(tried, searched, strict=True):
@@ -78,7 +84,7 @@ def test_where_lists_are_too_many_to_try_the_search_still_finds_the_best_or_near
 
 
 def test_a_list_that_is_searched_for_serves_every_case_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune_choice, "_MOST_SUBSETS", 0)
+    monkeypatch.setattr(rules, "_MOST_SUBSETS", 0)
     times = _random_times(8, 12)
     times["c0"] = {"k3": 1.0}  # by far the worst elsewhere, and the only one here
     times |= {case: {**times[case], "k3": 5.0} for case in times if case != "c0"}
@@ -100,3 +106,60 @@ def test_every_list_is_at_least_as_good_as_the_shorter_one() -> None:
     losses = [choice.loss for choice in propose(_random_times(12, 16))]
     assert losses == sorted(losses, reverse=True)
     assert math.isfinite(losses[0])
+
+
+def compiled(*, warps: int = 4, stages: int = 3, m: int = 64, count: int = 800, **facts: Any) -> Candidate:
+    """A candidate as it comes from the compiler; equal code only where a test says so."""
+    config = {"BLOCK_M": m, "num_warps": warps, "num_stages": stages}
+    usual: dict[str, Any] = {"blocks_per_sm": 2, "instructions": {"other": count}, "code_hash": repr((config, facts))}
+    return candidate(config, **usual | facts)
+
+
+SPILLING = {"x": compiled(spill_instructions=3), "y": compiled(stack_bytes=8, m=32), "z": compiled(m=128)}
+EQUAL = {"s4": compiled(stages=4, code_hash="same"), "s5": compiled(stages=5, code_hash="same")}
+FOUR, EIGHT = compiled(count=900), compiled(warps=8, count=400)
+CANNOT = {"x": compiled(error="PassManager failed"), "y": compiled(blocks_per_sm=0), "z": compiled()}
+
+
+@pytest.mark.parametrize(
+    ("candidates", "kept", "out"),
+    [
+        pytest.param(
+            CANNOT, "xy", {"x": rules.DOES_NOT_COMPILE, "y": rules.DOES_NOT_FIT}, id="cannot run, though kept"
+        ),
+        pytest.param(SPILLING, "", {"x": rules.SPILLS, "y": rules.SPILLS}, id="spills"),
+        pytest.param(SPILLING, "xy", {}, id="spills and is kept"),
+        pytest.param(EQUAL, (), {"s5": rules.SAME_CODE}, id="equal code in equal launches"),
+        pytest.param(EQUAL, ("s5",), {"s4": rules.SAME_CODE}, id="of equal ones the kept one goes first"),
+        pytest.param(EQUAL, ("s4", "s5"), {}, id="equal ones that are kept"),
+        pytest.param(
+            {"x": compiled(code_hash="same"), "y": compiled(m=32, code_hash="same")}, (), {}, id="other launches"
+        ),
+        pytest.param({"4": FOUR, "8": EIGHT}, (), {"4": rules.BEATEN}, id="more warps resident and less to do"),
+        pytest.param({"4": FOUR, "8": EIGHT}, ("4",), {}, id="beaten and kept"),
+        pytest.param({"4": FOUR, "8": compiled(warps=8, count=450)}, (), {}, id="as much to do"),
+        pytest.param({"4": FOUR, "8": compiled(warps=8, count=400, blocks_per_sm=1)}, (), {}, id="as many resident"),
+        pytest.param(
+            {"4": FOUR, "8": compiled(warps=8, count=400, spill_instructions=1)},
+            (),
+            {"8": rules.SPILLS},
+            id="one that is out itself beats nobody",
+        ),
+        pytest.param(
+            {"s2": compiled(stages=2, count=700, blocks_per_sm=3), "s4": compiled(stages=4, blocks_per_sm=1)},
+            (),
+            {},
+            id="a deeper pipeline is not held to resident warps",
+        ),
+    ],
+)
+def test_facts_rule_out_what_is_not_worth_measuring(
+    candidates: dict[str, Candidate], kept: tuple[str, ...], out: dict[str, str]
+) -> None:
+    assert prune(candidates, kept) == out
+
+
+def test_a_spill_in_any_kernel_of_the_call_counts() -> None:
+    (kernel,) = compiled().kernels
+    two = structs.replace(compiled(), kernels=(kernel, structs.replace(kernel, spill_instructions=1)))
+    assert prune({"x": two}, ()) == {"x": rules.SPILLS}

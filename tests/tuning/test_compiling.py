@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from facts_support import facts
 from perf_tests import candidates
-from perfgate import pool as tune_pool
-from perfgate import settings
+from perfgate import workers
 from perfgate.codegen import extract
-from perfgate.records import GateError, KernelFacts
+from perfgate.config import Settings
+from perfgate.records import GateError
+from perfgate.store import codec
 from perfgate.store.compiled import CompiledCase
 from perfgate.tuning import compiling
+from tuning_support import candidate
+from tuning_support import case as known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perfgate.tuning.document import Case
+
 TILE = {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32, "GROUP_M": 1}
 CONFIG = {**TILE, "num_warps": 4, "num_stages": 3}
+PROJECT = Settings(root=Path())
 JOB = {"case": "k", "target": "sm_89", "limit": 5}
-DEAD = {tune_pool.CRASHED: "killed by signal 11"}
+DEAD = {workers.CRASHED: "killed by signal 11"}
 
 
 class Compiler:
@@ -38,8 +46,8 @@ class Compiler:
         self.ran: dict[str, Any] = {}
         suite: Any = SimpleNamespace(CASES=[SimpleNamespace(id="k", shapes=((256, 64), (64, 512)), dtype="float32")])
         suite.call_on_meta = lambda *_: self.call
-        monkeypatch.setattr(settings, "load_suite", lambda _: suite)
-        monkeypatch.setattr(settings, "load_kernel", lambda *_: self.file)
+        monkeypatch.setattr(compiling, "load_suite", lambda _: suite)
+        monkeypatch.setattr(compiling, "load_kernel", lambda *_: self.file)
         monkeypatch.setattr(compiling, "load_candidates", lambda _: candidates)
         monkeypatch.setattr(extract, "compile_case", self._compile)
 
@@ -50,19 +58,12 @@ class Compiler:
     def _compile(self, launch: Callable[[], object], *, contract: object, target: str) -> CompiledCase:
         assert (contract, target) == ({}, "sm_89")
         launch()
-        return CompiledCase(
-            contract={}, kernels=tuple(_facts(name, {**self.ran, **self.changed}) for name in self.names)
-        )
+        config = {**self.ran, **self.changed}
+        return CompiledCase(contract={}, kernels=tuple(facts(name=name, config=config) for name in self.names))
 
     def answer(self, **job: Any) -> dict[str, Any]:
-        return compiling.answers(settings.Settings(root=Path()))({**JOB, **job})
-
-
-def _facts(name: str, config: dict[str, Any]) -> KernelFacts:
-    counts = {"registers": 9, "stack_bytes": 0, "spill_instructions": 0, "shared_bytes": 0, "blocks_per_sm": 1}
-    named: dict[str, Any] = {"name": name, "config": config, "code_hash": "0", "limited_by": "warps", **counts}
-    launched: dict[str, Any] = {"normal_hash": "0", "main_loop": {}, "grid": 1, "arguments": {}}
-    return KernelFacts(**named, **launched, instructions={}, occupancy_percent=8.0)
+        answered: dict[str, Any] = json.loads(json.dumps(compiling.answers(PROJECT)({**JOB, **job})))
+        return answered
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_case_has_its_present_choice_its_kept_configs_and_what_else_it_may_run
     assert (found["note"], found["current"], found["start"]) == ("", "128x128x32 w4 s3 g1", "64x256x32 w4 s3 g8")
     assert found["kept"] == ["64x256x32 w4 s3 g8", "64x128x32 w4 s3 g1", "128x128x32 w4 s3 g1"]
     assert len(found["candidates"]) == 5
-    assert found["candidates"]["64x128x32 w4 s3 g1"] == {"config": CONFIG}
+    assert found["candidates"]["64x128x32 w4 s3 g1"]["config"] == CONFIG
     assert found["allowed"] == 1152
 
 
@@ -88,7 +89,12 @@ def test_a_choice_that_is_not_among_the_configs_is_compiled_too_and_kept(compile
 
 def test_a_case_whose_call_launches_another_kernel_is_not_tuned(compiler: Compiler) -> None:
     compiler.call, compiler.names = (lambda: None), ("vector_kernel", "sum_kernel")
-    assert compiler.answer(do="survey") == {"note": "not tuned: runs another kernel (sum_kernel, vector_kernel)"}
+    assert compiler.answer(do="survey") == {
+        "candidates": {},
+        "left_out": {},
+        "launches": [],
+        "note": "not tuned: runs another kernel (sum_kernel, vector_kernel)",
+    }
 
 
 def test_a_candidate_has_the_facts_of_the_tuned_kernel_and_not_of_those_launched_beside_it(compiler: Compiler) -> None:
@@ -98,14 +104,11 @@ def test_a_candidate_has_the_facts_of_the_tuned_kernel_and_not_of_those_launched
     assert found["kernels"][0]["config"] == {**CONFIG, "EVEN": True}
 
 
-def test_what_was_compiled_without_asking_for_the_config_is_not_the_candidate(compiler: Compiler) -> None:
-    compiler.call = lambda: None
-    assert compiler.answer(do="compile", config=CONFIG)["error"] == "matmul_kernel did not ask for its config"
-
-
-def test_what_was_compiled_with_another_config_is_not_the_candidate(compiler: Compiler) -> None:
+def test_what_was_compiled_without_asking_or_with_another_config_is_not_the_candidate(compiler: Compiler) -> None:
     compiler.changed = {"BLOCK_K": 16}
     assert "'BLOCK_K': 16" in compiler.answer(do="compile", config=CONFIG)["error"]
+    compiler.call = lambda: None
+    assert compiler.answer(do="compile", config=CONFIG)["error"] == "matmul_kernel did not ask for its config"
 
 
 def test_a_config_that_the_kernel_file_refuses_is_an_answer(compiler: Compiler) -> None:
@@ -114,8 +117,9 @@ def test_a_config_that_the_kernel_file_refuses_is_an_answer(compiler: Compiler) 
 
     compiler.call = refuse
     said = "ValueError: a grid holds 2**31 - 1 tiles"
-    assert compiler.answer(do="compile", config=CONFIG) == {"kernels": [], "error": said}
-    assert compiler.answer(do="survey") == {"note": "", "failed": said}
+    refused = compiler.answer(do="compile", config=CONFIG)
+    assert refused == {"config": CONFIG, "kernels": [], "error": said, "pruned": ""}
+    assert compiler.answer(do="survey")["failed"] == said
 
 
 def test_what_makes_compiling_impossible_here_ends_it_all(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,28 +157,21 @@ class Answers:
         return [(number, self._waiting.pop(0)) for number in range(len(jobs))]
 
 
-def compile_cases(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def compile_cases(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any]) -> dict[str, Case]:
     """Two cases, whose surveys and then candidates get those answers."""
     monkeypatch.setattr(compiling, "_pool", lambda *_: Answers(list(answers)))
-    project = settings.Settings(root=Path())
-    return compiling.compile_cases(project, ("k", "l")[: len(answers)], target="sm_89", limit=5, output=Path())
+    return compiling.compile_cases(PROJECT, ("k", "l")[: len(answers)], target="sm_89", limit=5, output=Path())
 
 
 def test_a_compiler_that_dies_costs_its_candidate_and_a_survey_that_dies_its_case(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = {name: {"config": CONFIG} for name in ("a", "b")}
-    survey: dict[str, Any] = {"note": "", "current": "a", "candidates": asked, "left_out": {}}
-    built: dict[str, Any] = {"kernels": [{"name": "matmul_kernel"}], "error": ""}
-    found = compile_cases(monkeypatch, survey, DEAD, built, DEAD)
-    dead = {"config": CONFIG, "kernels": [], "error": "the compiler was lost: killed by signal 11"}
-    assert found["k"]["candidates"] == {"a": {"config": CONFIG, **built}, "b": dead}
-    assert found["l"] == {
-        "note": "",
-        "failed": "its present choice could not be compiled: killed by signal 11",
-        "candidates": {},
-        "left_out": {},
-    }
+    survey = codec.encode(known(current="a", candidates={name: candidate(CONFIG, error="?") for name in ("a", "b")}))
+    built = candidate(CONFIG)
+    found = compile_cases(monkeypatch, survey, DEAD, codec.encode(built), DEAD)
+    assert found["k"].candidates["a"] == built
+    assert found["k"].candidates["b"].error == "the compiler was lost: killed by signal 11"
+    assert found["l"] == known(failed="its present choice could not be compiled: killed by signal 11")
 
 
 def test_a_card_told_to_lower_for_another_compiles_every_candidate_where_that_is_still_said(
@@ -188,8 +185,7 @@ def test_a_card_told_to_lower_for_another_compiles_every_candidate_where_that_is
         return pool
 
     monkeypatch.setattr(compiling, "_pool", make)
-    project = settings.Settings(root=Path())
-    compiling.warm(project, {"k": {"a": CONFIG, "b": CONFIG}}, output=Path("out"))
+    compiling.warm(PROJECT, {"k": {"a": CONFIG, "b": CONFIG}}, output=Path("out"))
     assert [(job["do"], job["case"], job["config"]) for job in pool.asked] == [("warm", "k", CONFIG)] * 2
     assert environments[0]["TRITON_OVERRIDE_ARCH"] == "sm89"
     assert environments[0]["TRITON_CACHE_DIR"] == "out/triton-cache"

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perfgate.hardware import modelling
+from perfgate.cli.tune import main
+from perfgate.codegen import modelling
 from perfgate.harness import machine
 from perfgate.measurement import gpu_lock, session
 from perfgate.records import GateError
 from perfgate.tuning import compiling
 from perfgate.tuning import session as tune
-from tests.tuning.test_measuring import IDS, WORKER, times
+from tuning_support import IDS, WORKER, candidate, times
+from tuning_support import case as known
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from perfgate.tuning.document import Case
 
 GPU = {"gpu": "NVIDIA GeForce RTX 4090", "why": "", "uuid": "GPU-1", "code_path": "native", "triton": "3.8.0"}
 NO_GPU = {"gpu": "", "why": "no NVIDIA driver", "code_path": "native", "triton": "3.8.0"}
@@ -41,7 +45,8 @@ class Project:
         for folder, files in {
             "kernels": {"matmul.py": "# the kernel\n"},
             "tuned_suite": {"__init__.py": "", "cases.py": _SUITE, "candidates.py": 'KERNEL = "matmul_kernel"\n'},
-            "perfgate": {"__init__.py": "", "tune_worker.py": WORKER},
+            "perfgate": {"__init__.py": ""},
+            "perfgate/tuning": {"__init__.py": "", "worker.py": WORKER},
         }.items():
             (root / folder).mkdir()
             for name, text in files.items():
@@ -60,22 +65,23 @@ class Project:
     def script(self, **cases: Any) -> None:
         (self.root / "script.json").write_text(json.dumps(cases), encoding="utf-8")
 
-    def _compile(self, _project: object, cases: list[str], **how: Any) -> dict[str, dict[str, Any]]:
+    def _compile(self, _project: object, cases: list[str], **how: Any) -> dict[str, Case]:
         self.compiled.append({"cases": cases, **how})
         return {case: self._case(case) for case in cases}
 
-    def _case(self, name: str) -> dict[str, Any]:
+    def _case(self, name: str) -> Case:
         if name == "vector":
-            return {"note": "not tuned: runs another kernel (matvec)", "candidates": {}, "left_out": {}}
-        candidates = {}
-        for number, one in enumerate((*IDS, "spilled")):
-            config = {"BLOCK_M": 16 << number, "num_warps": 4, "num_stages": 3}
-            counts = {"stack_bytes": 0, "spill_instructions": 5 * (one == "spilled"), "blocks_per_sm": 1}
-            sizes = {"registers": 99, "shared_bytes": 64, "instructions": {"other": 9}}
-            facts: dict[str, Any] = {"code_hash": one, "config": config, **counts, **sizes}
-            candidates[one] = {"config": config, "kernels": [facts], "error": ""}
-        asked = {"note": "", "kernel": "matmul_kernel", "current": "now", "start": "start", "kept": ["start", "now"]}
-        return {**asked, "allowed": 9, "left_out": {"beyond --limit": 2}, "candidates": candidates}
+            return known(note="not tuned: runs another kernel (matvec)")
+        candidates = {
+            one: candidate(
+                {"BLOCK_M": 16 << number, "num_warps": 4, "num_stages": 3},
+                code_hash=f"{number:064x}",
+                spill_instructions=5 * (one == "spilled"),
+            )
+            for number, one in enumerate((*IDS, "spilled"))
+        }
+        asked = {"kernel": "matmul_kernel", "current": "now", "start": "start", "kept": ("start", "now")}
+        return known(**asked, allowed=9, left_out={"beyond --limit": 2}, candidates=candidates)
 
     def document(self, folder: str = ".perfgate/tune") -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.root / folder / "tune.json").read_text(encoding="utf-8"))
@@ -94,7 +100,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def test_it_compiles_measures_writes_and_proposes(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tune.main(["--top", "2"]) == 0
+    assert main(["--top", "2"]) == 0
     assert [(one["cases"], one["target"], one["limit"]) for one in project.compiled] == [
         (["k1", "k7", "vector"], "sm_89", 64)
     ]
@@ -116,7 +122,7 @@ def test_without_a_card_and_a_model_the_facts_are_written_and_one_sentence_ends_
 ) -> None:
     project.environment = NO_GPU
     monkeypatch.setattr(modelling, "load_works", lambda _project: None)
-    assert tune.main(["--case", "k1"]) == 2
+    assert main(["--case", "k1"]) == 2
     said = capsys.readouterr()
     assert said.err.startswith("INVALID no-card: No card: nothing was measured (no NVIDIA driver); ")
     assert said.err.count("\n") == 1
@@ -126,13 +132,13 @@ def test_without_a_card_and_a_model_the_facts_are_written_and_one_sentence_ends_
 
 
 def test_the_cases_chosen_are_those_of_case_and_quick_together(project: Project) -> None:
-    assert tune.main(["-m", "quick", "--launches", "1", "--limit", "7", "--output", "elsewhere"]) == 0
+    assert main(["-m", "quick", "--launches", "1", "--limit", "7", "--output", "elsewhere"]) == 0
     assert (project.compiled[0]["cases"], project.compiled[0]["limit"]) == (["k1", "vector"], 7)
     assert project.runs() == [["k1"], ["k1"]]
     assert (
         project.document("elsewhere")["about"]["command"] == "python -m perfgate tune -m quick --launches=1 --limit=7"
     )
-    assert tune.main(["--case", "k7", "--launches", "1"]) == 0
+    assert main(["--case", "k7", "--launches", "1"]) == 0
     assert project.compiled[1]["cases"] == ["k7"]
 
 
@@ -146,14 +152,14 @@ def test_the_cases_chosen_are_those_of_case_and_quick_together(project: Project)
         (["--launches", "0"], "INVALID bad-usage: --launches is 0; expected 1 or more"),
         (["--limit", "-3"], "INVALID bad-usage: --limit is -3; expected 1 or more"),
         (["--top", "x"], "INVALID bad-usage: argument --top: invalid int value: 'x'"),
-        (["--resume", "missing.json"], "INVALID unreadable: missing.json cannot be gone on with"),
+        (["--resume", "missing.json"], "INVALID no-file: missing.json does not exist"),
         (["--fast"], "INVALID bad-usage: unrecognized arguments: --fast"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
     project: Project, capsys: pytest.CaptureFixture[str], argv: list[str], said: str
 ) -> None:
-    assert tune.main(argv) == 2
+    assert main(argv) == 2
     err = capsys.readouterr().err
     assert err.startswith(said)
     assert err.count("\n") == 1
@@ -162,9 +168,9 @@ def test_bad_input_is_one_line_and_exit_2(
 
 def test_a_present_choice_with_a_wrong_result_is_exit_1_and_another_wrong_candidate_is_not(project: Project) -> None:
     project.script(k1=times(now="wrong"))
-    assert tune.main(["--case", "k1"]) == 1
+    assert main(["--case", "k1"]) == 1
     project.script(k1=times(a="wrong"))
-    assert tune.main(["--case", "k1"]) == 0
+    assert main(["--case", "k1"]) == 0
     assert "wrong result" in (project.root / ".perfgate/tune/tune.md").read_text(encoding="utf-8")
 
 
@@ -172,7 +178,7 @@ def test_a_case_that_could_not_be_measured_is_exit_2_and_the_others_have_their_l
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.script(k1=times(), k7=times(), busy={"k7": [1, 2]})
-    assert tune.main([]) == 2
+    assert main([]) == 2
     out = capsys.readouterr().out
     assert "- k7: 1 other processes used the card, expected it idle." in out
     assert "# k1\n" in out
@@ -183,13 +189,13 @@ def test_a_run_that_was_cut_short_goes_on_without_compiling_or_measuring_anythin
 ) -> None:
     readings = iter([0, 0, 99])  # busy before the second launch
     monkeypatch.setattr(machine, "busy", lambda _: next(readings, 0))
-    assert tune.main([]) == 2
+    assert main([]) == 2
     assert project.runs() == [["k1", "k7"]] * 2
-    assert tune.main(["--resume", ".perfgate/tune/tune.json"]) == 0
+    assert main(["--resume", ".perfgate/tune/tune.json"]) == 0
     assert len(project.compiled) == 1
     assert project.runs() == [["k1", "k7"]] * 4
     (project.root / "kernels/matmul.py").write_text("# another kernel\n", encoding="utf-8")
-    assert tune.main(["--resume", ".perfgate/tune/tune.json"]) == 2
+    assert main(["--resume", ".perfgate/tune/tune.json"]) == 2
     assert len(project.runs()) == 4
 
 
@@ -204,7 +210,7 @@ def test_the_card_is_held_while_it_is_measured_and_not_yet_while_it_is_compiled_
         return hold(uuid)
 
     monkeypatch.setattr(gpu_lock, "hold", seen)
-    assert tune.main(["--case", "k1"]) == 0
+    assert main(["--case", "k1"]) == 0
     assert held == ["GPU-1 after 1 compiled"]
 
 
@@ -214,10 +220,10 @@ def test_a_card_told_to_lower_for_another_has_that_ones_facts_and_its_own_code_c
     warmed: list[Any] = []
     monkeypatch.setattr(tune, "capability", lambda _: "90")
     monkeypatch.setattr(compiling, "warm", lambda _project, cases, **_: warmed.append(cases))
-    assert tune.main(["--case", "k1"]) == 0
+    assert main(["--case", "k1"]) == 0
     assert (project.compiled[0]["target"], warmed) == ("sm_90", [])
     project.environment |= {"code_path": "sm89"}
-    assert tune.main(["--case", "k1"]) == 0
+    assert main(["--case", "k1"]) == 0
     assert project.compiled[1]["target"] == "sm_89"
     assert [list(configs) for configs in warmed[0].values()] == [list(IDS)]
     assert warmed[0]["k1"]["start"] == {"BLOCK_M": 16, "num_warps": 4, "num_stages": 3}
@@ -227,7 +233,7 @@ def test_a_card_of_an_unknown_architecture_is_refused(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tune, "capability", lambda _: "75")
-    assert tune.main([]) == 2
+    assert main([]) == 2
     assert capsys.readouterr().err.startswith("INVALID unknown-target: Cannot compile for sm_75: no limits are stated")
     assert project.compiled == []
 

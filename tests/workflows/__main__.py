@@ -12,11 +12,15 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import act, expressions, stage
 from .actions_sources import NoSourcesError, actions
-from .play import Played, Scenario, play
+from .play import play
 from .scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from .play import Scenario
 
 _NOT_JUDGED = 2
 _SCENARIO_S = 300
@@ -41,17 +45,17 @@ def main(argv: list[str]) -> int:
     flows = sorted((ROOT / ".github/workflows").glob("*.yml"))
     given = options.sources or os.environ.get("PERFGATE_ACTIONS_SOURCES")
     try:
-        bad = 0 if options.scenario else _expressions(flows)
+        held, problems = (0, list[str]()) if options.scenario else expressions.judge(flows)
         found = actions(flows, Path(given).resolve() if given else None)
-    except expressions.NoPackagesError as error:
+    except NoSourcesError as error:
         print(f"not judged: {error}")
         return _NOT_JUDGED
-    except NoSourcesError as error:
-        print(f"not judged: no sources of the actions ({error})")
-        return _NOT_JUDGED
-    for one in found:
-        print(f"workflows: {one.said}", flush=True)
-    player = act.Act(program=str(program), options=[one.option for one in found], timeout_s=_SCENARIO_S)
+    if held or problems:
+        print(f"{'FAIL' if problems else 'ok'} expressions: {held} values in {len(expressions.CONTEXTS)} contexts")
+        print("".join(f"  - {problem}\n" for problem in problems), end="")
+    for said in found.values():
+        print(f"workflows: {said}", flush=True)
+    player = act.Act(program=str(program), options=[*found], timeout_s=_SCENARIO_S)
     with tempfile.TemporaryDirectory(prefix="perfgate-workflows-") as scratch:
         folder = Path(scratch)
         try:
@@ -61,39 +65,22 @@ def main(argv: list[str]) -> int:
                 left_out = shutil.ignore_patterns("stage", "cache", "clone-*")
                 shutil.copytree(folder, options.keep, symlinks=True, dirs_exist_ok=True, ignore=left_out)
     print(f"workflows: {len(chosen) - failed} of {len(chosen)} scenarios ended as expected")
-    return 1 if bad or failed else 0
-
-
-def _expressions(flows: list[Path]) -> int:
-    """Hold the expressions against their table; returns how many are not as they should be."""
-    held, problems = expressions.judge(flows)
-    print(f"{'FAIL' if problems else 'ok'} expressions: {held} values in {len(expressions.CONTEXTS)} contexts")
-    for problem in problems:
-        print(f"  - {problem}")
-    return len(problems)
+    return 1 if problems or failed else 0
 
 
 def _play_all(chosen: list[Scenario], player: act.Act, folder: Path) -> int:
-    """Play each on its own copy; returns how many ended otherwise."""
+    """Play each on its own copy and say how it ended; returns how many ended otherwise."""
     first = stage.begin(folder / "stage", ROOT)
     bad = 0
     for one in chosen:
-        played = play(one, first.copy(folder / one.name), player)
-        bad += bool(played.problems)
-        _say(one, played)
+        ended, problems = play(one, first.copy(folder / one.name), player)
+        hosted = f", hosted jobs {ended.hosted_s:.0f} s" if one.workflow == "perf.yml" else ""
+        said = f"{one.name}: {ended.conclusion} (expected {one.ends}), {ended.seconds:.0f} s{hosted}"
+        print(f"{'FAIL' if problems else 'ok'} {said}", flush=True)
+        if problems:
+            bad += 1
+            print("\n".join([*(f"  - {problem}" for problem in problems), *(f"    {line}" for line in ended.tail)]))
     return bad
-
-
-def _say(one: Scenario, played: Played) -> None:
-    hosted = f", hosted jobs {played.hosted_s:.0f} s" if one.workflow == "perf.yml" else ""
-    word = "FAIL" if played.problems else "ok"
-    expected = one.expected.conclusion
-    print(f"{word} {one.name}: {played.conclusion} (expected {expected}), {played.seconds:.0f} s{hosted}", flush=True)
-    if played.problems:
-        for problem in played.problems:
-            print(f"  - {problem}")
-        for line in played.tail:
-            print(f"    {line}")
 
 
 def _parser() -> argparse.ArgumentParser:

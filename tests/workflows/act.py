@@ -39,15 +39,10 @@ def program() -> str | None:
 class Job:
     """One job, or one leg of a matrix."""
 
-    name: str
     result: str = "skipped"
-    first_s: float = 0.0
+    first_s: float
+    """When its first line was written."""
     last_s: float = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """From its first line to its last."""
-        return self.last_s - self.first_s
 
 
 @dataclass(kw_only=True)
@@ -62,11 +57,21 @@ class Ended:
     """The last lines of every step that failed, and what act itself says."""
 
     @property
+    def hosted_s(self) -> float:
+        """Of the jobs that GitHub's own machines run, each from its first line to its last."""
+        hosted = (job for name, job in self.jobs.items() if name not in {"measure", "calibrate"})
+        return sum(job.last_s - job.first_s for job in hosted)
+
+    def result(self, job: str) -> str:
+        """How a job ended."""
+        return self.jobs[job].result if job in self.jobs else "skipped"
+
+    @property
     def conclusion(self) -> str:
         """As GitHub would call it."""
-        if self.code and not any(job.result == "failure" for job in self.jobs.values()):
-            return "timed_out" if self.code < 0 else "broken"
-        return "failure" if any(job.result == "failure" for job in self.jobs.values()) else "success"
+        if any(job.result == "failure" for job in self.jobs.values()):
+            return "failure"
+        return "success" if not self.code else "timed_out" if self.code < 0 else "broken"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +95,7 @@ class Act:
         scratch: Path,
         inputs: Mapping[str, str],
     ) -> Ended:
-        """Run one workflow on one event.
-
-        Args:
-            checkout: Clone at the event's commit.
-            workflow: File name.
-            event: Name of the event.
-            payload: What GitHub would send with it.
-            variables: For every step.
-            programs: Folder that stands first on the path.
-            scratch: Where act works.
-            inputs: Of a workflow that is started by hand.
-        """
+        """Run one workflow on one event, in a clone at its commit, with ``programs`` first on the path."""
         scratch.mkdir()
         (scratch / "home").mkdir()
         (scratch / "event.json").write_text(json.dumps(payload), encoding="utf-8")
@@ -157,7 +151,7 @@ def _read(lines: Iterable[str], *, code: int, seconds: float) -> Ended:
         if entry.get("stepResult") == "failure":
             ended.tail += step[-_TAIL:]
         at_s = datetime.fromisoformat(entry["time"]).timestamp()
-        leg = legs.setdefault(entry["job"], Job(name=entry["job"].partition("/")[2].strip(), first_s=at_s))
+        leg = legs.setdefault(entry["job"], Job(first_s=at_s))
         leg.last_s = at_s
         leg.result = entry.get("jobResult", leg.result)
         known = ended.jobs.setdefault(entry["jobID"], leg)

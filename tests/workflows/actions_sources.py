@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,28 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _USES = re.compile(r"uses: (?P<name>actions/[a-z-]+)@(?P<commit>[0-9a-f]{40})")
-_BUILD_S = 300
+_RUN_S = 300
 _SCRIPTS = ("release", "package", "build")
 
 
 class NoSourcesError(Exception):
-    """The sources cannot be had; says why in a sentence."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Action:
-    """One action as it is pinned, and the folder that stands for it."""
-
-    name: str
-    pinned: str
-    folder: Path
-    said: str
-    """Which commit runs, and whether anything of it was built here."""
-
-    @property
-    def option(self) -> str:
-        """For act."""
-        return f"--local-repository={self.name}@{self.pinned}={self.folder}"
+    """What has to be there cannot be had; says why in a sentence."""
 
 
 def cache_folder() -> Path:
@@ -50,18 +33,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perfgate-workflows"
 
 
-def actions(workflows: Iterable[Path], sources: Path | None) -> list[Action]:
-    """Every action that the workflows pin.
+def actions(workflows: Iterable[Path], sources: Path | None) -> dict[str, str]:
+    """Every action that the workflows pin: its option for act, and which commit runs and what of it was built here.
 
     Raises:
         NoSourcesError: One of them can neither be found nor fetched, or not be built.
     """
     texts = [path.read_text(encoding="utf-8") for path in workflows]
     pins = sorted({(found["name"], found["commit"]) for text in texts for found in _USES.finditer(text)})
-    return [_action(name, commit, sources) for name, commit in pins]
+    return dict(_action(name, commit, sources) for name, commit in pins)
 
 
-def _action(name: str, pinned: str, sources: Path | None) -> Action:
+def _action(name: str, pinned: str, sources: Path | None) -> tuple[str, str]:
     folder = cache_folder() / "actions" / name.replace("/", "+")
     source = _given(name, sources) if sources else None
     if sources and source is None:
@@ -78,9 +61,8 @@ def _action(name: str, pinned: str, sources: Path | None) -> Action:
     if commit == "given" or not said.is_file():
         _make(made, name, commit, source)
     built = said.read_text(encoding="utf-8")
-    return Action(
-        name=name, pinned=pinned, folder=made, said=f"{name} pinned {pinned[:12]}, runs {commit[:12]}{note}{built}"
-    )
+    option = f"--local-repository={name}@{pinned}={made}"
+    return option, f"{name} pinned {pinned[:12]}, runs {commit[:12]}{note}{built}"
 
 
 def _given(name: str, sources: Path) -> Path | None:
@@ -105,7 +87,11 @@ def _make(made: Path, name: str, commit: str, source: Path | None) -> None:
         work.mkdir()
         if source is None:
             source = Path(scratch, "cloned")
-            _clone(name, commit, source)
+            _git(made.parent, "init", "-q", "--bare", str(source))
+            done = _git(source, "fetch", "-q", "--depth", "1", f"https://github.com/{name}", commit)
+            if done.returncode:
+                why = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise NoSourcesError(f"none given, and {name} cannot be fetched: {why}")
         if _is_repository(source):
             _unpack(source, commit, work)
         else:
@@ -115,14 +101,6 @@ def _make(made: Path, name: str, commit: str, source: Path | None) -> None:
         shutil.rmtree(work / "node_modules", ignore_errors=True)
         shutil.rmtree(made, ignore_errors=True)
         work.replace(made)
-
-
-def _clone(name: str, commit: str, into: Path) -> None:
-    _git(into.parent, "init", "-q", "--bare", str(into))
-    done = _git(into, "fetch", "-q", "--depth", "1", f"https://github.com/{name}", commit)
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise NoSourcesError(f"none given, and {name} cannot be fetched: {why}")
 
 
 def _unpack(source: Path, commit: str, into: Path) -> None:
@@ -158,34 +136,22 @@ def _build(action: Path) -> str:
     if not shutil.which("npm"):
         raise NoSourcesError(f"{lacking} is missing in the sources, and there is no npm to build it")
     how = "its locked packages"
-    if _npm(action, "ci").returncode:
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund")
+    if run(action, "npm", "ci", *quiet).returncode:
         how = "packages chosen anew, as the locked ones cannot be had"
         (action / "package-lock.json").unlink(missing_ok=True)
-        _npm(action, "install", "--no-save", "--no-package-lock")
+        run(action, "npm", "install", "--no-save", "--no-package-lock", *quiet)
     for script in _SCRIPTS:  # judged by what it leaves: some of them end with a git command that fails here
-        _npm(action, "run", script)
+        run(action, "npm", "run", script)
         if not _missing(action):
             return f"; {lacking} built here with {how}"
     raise NoSourcesError(f"{lacking} is missing in the sources and could not be built")
 
 
-def _npm(action: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    quiet = ("--ignore-scripts", "--no-audit", "--no-fund") if words[0] != "run" else ()
-    return subprocess.run(
-        ["npm", *words, *quiet],  # noqa: S607 - by its name
-        cwd=action,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_BUILD_S,
-    )
+def run(folder: Path, *words: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder, whatever its end."""
+    return subprocess.run(words, cwd=folder, input=given, capture_output=True, text=True, check=False, timeout=_RUN_S)
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["git", "-c", "safe.directory=*", *words],  # noqa: S607 - by its name
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run(folder, "git", "-c", "safe.directory=*", *words)

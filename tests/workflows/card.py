@@ -55,10 +55,11 @@ def _pipx(state: Path, machine: dict[str, Any], words: list[str]) -> int:
 
 def _gate(state: Path, words: list[str]) -> int:
     """The checkout's own gate, with another Python for what needs a card, and with stored machine code."""
-    from perfgate import __main__ as command
+    from perfgate import cli as command
     from perfgate.codegen import build
     from perfgate.harness import machine
     from perfgate.records import GateError
+    from perfgate.report import page
     from perfgate.store.compiled import read_compiled
 
     def stored(project: Any, _: Path, cases: Any = (), **__: Any) -> build.Built:
@@ -68,7 +69,13 @@ def _gate(state: Path, words: list[str]) -> int:
         chosen = {name: one for name, one in facts.cases.items() if not cases or name in cases}
         return build.Built(cases=chosen, versions=facts.versions, cached=len(chosen))
 
+    def page_left(session: Any, *_: Any) -> str:  # seconds of work, and no workflow looks at the page
+        path = session.output / page.PAGE
+        path.write_text("<!doctype html><title>The page of a run</title>\n", encoding="utf-8")
+        return f"page: {path}"
+
     setattr(build, "build_apart", stored)  # noqa: B010 - mypy would have the same signature
+    setattr(page, "leave", page_left)  # noqa: B010
     machine.busy = lambda *_: 0
     sys.executable = str(state / "bin" / "card-python")
     return command.main(words)
@@ -78,11 +85,6 @@ def _python(state: Path, machine: dict[str, Any], words: list[str]) -> int:
     """What the gate starts as a process of its own: a look at the machine, the check of results, one launch."""
     if words[:2] == ["-m", "perfgate.harness.machine"]:
         print(json.dumps(_environment(state, machine)))
-        return 0
-    if words[:3] == ["-m", "perfgate", "report"]:  # seconds of work, and no workflow looks at the page
-        (path,) = [Path(word.partition("=")[2]) for word in words if word.startswith("--output=")]
-        path.write_text("<!doctype html><title>The page of a run</title>\n", encoding="utf-8")
-        print(f"report: {path}")
         return 0
     if words[:2] != ["-m", "pytest"]:
         os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - what needs no card runs as it is
@@ -110,10 +112,11 @@ def _environment(state: Path, machine: dict[str, Any]) -> dict[str, str]:
 
 def _leave_results(machine: dict[str, Any], path: Path, chosen: list[str], *, timed: bool) -> None:
     """What the plugin writes of its tests: every case has one, and passed."""
-    from perfgate import settings
+    from perfgate.config import read_settings
+    from perfgate.project import load_suite
     from perfgate.records import SCHEMA
 
-    suite = settings.load_suite(settings.load(Path.cwd()))
+    suite = load_suite(read_settings(Path.cwd()))
     names = [case.id for case in (suite.CASES if timed else suite.CHECKED)]
     wrong = machine.get("wrong", {})
     items = {
@@ -137,7 +140,7 @@ def _leave_launch(  # noqa: PLR0913 - each is one independent choice
 
     So both sides have the same times, no list stands twice, and a scenario ends the same way every time.
     """
-    from perfgate import settings
+    from perfgate.config import read_settings
     from perfgate.store.recording import read_recording, write_recording
 
     recorded = read_recording(state / _RECORDED)
@@ -161,7 +164,7 @@ def _leave_launch(  # noqa: PLR0913 - each is one independent choice
     made = dataclasses.replace(
         recorded,
         samples=samples,
-        settings=settings.load(Path.cwd()).measurement(),
+        settings=read_settings(Path.cwd()).measurement(),
         commit="",
         reason="",
         recorded_at="",

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .actions_sources import cache_folder
+from .actions_sources import NoSourcesError, cache_folder, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,16 +19,11 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _OUTPUTS = {"base": "BASE", "candidate": "CANDIDATE", "own": "false"}
 _DONE = {"plan": "success", "approve": "skipped", "admit": "success", "measure": "success"}
-_S = 60
-
-
-class NoPackagesError(Exception):
-    """The parser cannot be had; says why in a sentence."""
 
 
 def _context(event: str, payload: Mapping[str, Any], *, status: str = "success", own: str = "", **ended: str) -> Any:
     """An event, and the jobs before: those of a good run, or as ``ended`` says."""
-    results = _DONE | {name.rstrip("_"): result for name, result in ended.items()}
+    results = _DONE | ended
     needs = {name: {"result": result, "outputs": {}} for name, result in results.items()}
     if results["plan"] == "success":
         needs["plan"]["outputs"] = _OUTPUTS | ({"own": own} if own else {})
@@ -45,151 +39,116 @@ def _context(event: str, payload: Mapping[str, Any], *, status: str = "success",
     return empty | {"github": github, "needs": needs, "job": {}, "runner": {}, "status": status}
 
 
-def _pull(source: str, **more: Any) -> dict[str, Any]:
-    return {"pull_request": {"number": 7, "head": {"repo": {"full_name": source}}}, **more}
+def _pull(source: str) -> dict[str, Any]:
+    return {"pull_request": {"number": 7, "head": {"repo": {"full_name": source}}}}
 
 
 _OURS, _FORK = _pull("team/matmul"), _pull("stranger/matmul")
-_EDITED = _pull("team/matmul", action="edited", changes={"title": {"from": "x"}})
-_MOVED = _pull("team/matmul", action="edited", changes={"title": {"from": "x"}, "base": {"ref": {"from": "old"}}})
+_TITLE = {"action": "edited", "changes": {"title": {"from": "x"}}}
+_BASE = {"action": "edited", "changes": {"title": {"from": "x"}, "base": {"ref": {"from": "old"}}}}
+_BODY = {"action": "edited", "changes": {"body": {}}}
 _SKIPPED = dict.fromkeys(("plan", "approve", "admit", "measure"), "skipped")
-_QUEUED = {"merge_group": {"base_sha": "QUEUED"}}
+_REFUSED = {"approve": "failure", "admit": "skipped", "measure": "skipped"}
+_ENDED = {"approve": "skipped", "admit": "cancelled", "measure": "cancelled"}
+_NO_PLAN = {"plan": "failure", "admit": "skipped", "measure": "skipped"}
+
+
+def _finished(event: str) -> Any:
+    return _context("workflow_run", {"workflow_run": {"event": event, "head_sha": "HEAD"}})
+
+
 CONTEXTS: Mapping[str, Any] = {
     "pull": _context("pull_request", _OURS),
     "own": _context("pull_request", _OURS, own="true"),
     "fork": _context("pull_request", _FORK, approve="success"),
-    "fork refused": _context(
-        "pull_request", _FORK, status="failure", approve="failure", admit="skipped", measure="skipped"
-    ),
-    "not admitted": _context("pull_request", _FORK, status="failure", admit="failure", measure="skipped"),
-    "red card": _context("pull_request", _OURS, status="failure", measure="failure", own="true"),
-    "cancelled": _context(
-        "pull_request", _OURS, status="cancelled", approve="skipped", admit="cancelled", measure="cancelled"
-    ),
-    "queue": _context("merge_group", _QUEUED),
+    "fork-refused": _context("pull_request", _FORK, status="failure", **_REFUSED),
+    "not-admitted": _context("pull_request", _FORK, status="failure", admit="failure", measure="skipped"),
+    "red-card": _context("pull_request", _OURS, status="failure", measure="failure", own="true"),
+    "cancelled": _context("pull_request", _OURS, status="cancelled", **_ENDED),
+    "queue": _context("merge_group", {"merge_group": {"base_sha": "QUEUED"}}),
     "push": _context("push", {}),
     "night": _context("schedule", {}),
-    "by hand": _context("workflow_dispatch", {}),
-    "no plan": _context("workflow_dispatch", {}, status="failure", plan="failure", admit="skipped", measure="skipped"),
-    "pushed": _context("pull_request", _pull("team/matmul", action="synchronize")),
-    "title": _context("pull_request", _EDITED, **_SKIPPED),
-    "moved": _context("pull_request", _MOVED),
-    "fork moved": _context(
-        "pull_request", _FORK | {"action": "edited", "changes": _MOVED["changes"]}, approve="success"
-    ),
-    "fork title": _context("pull_request", _FORK | {"action": "edited", "changes": {"body": {}}}, **_SKIPPED),
-    "label": _context("pull_request", _pull("team/matmul", label={"name": "baseline-change"})),
-    "other label": _context("pull_request", _pull("team/matmul", label={"name": "bug"})),
-    "ended": _context("workflow_run", {"workflow_run": {"event": "pull_request", "head_sha": "HEAD"}}),
-    "ended by hand": _context("workflow_run", {"workflow_run": {"event": "workflow_dispatch", "head_sha": "HEAD"}}),
-    "night ended": _context("workflow_run", {"workflow_run": {"event": "schedule", "head_sha": "HEAD"}}),
+    "by-hand": _context("workflow_dispatch", {}),
+    "no-plan": _context("workflow_dispatch", {}, status="failure", **_NO_PLAN),
+    "pushed": _context("pull_request", _OURS | {"action": "synchronize"}),
+    "title": _context("pull_request", _OURS | _TITLE, **_SKIPPED),
+    "moved": _context("pull_request", _OURS | _BASE),
+    "fork-moved": _context("pull_request", _FORK | _BASE, approve="success"),
+    "fork-title": _context("pull_request", _FORK | _BODY, **_SKIPPED),
+    "label": _context("pull_request", _OURS | {"label": {"name": "baseline-change"}}),
+    "other-label": _context("pull_request", _OURS | {"label": {"name": "bug"}}),
+    "ended": _finished("pull_request"),
+    "ended-by-hand": _finished("workflow_dispatch"),
+    "night-ended": _finished("schedule"),
 }
-_JUDGED = {
-    "pushed": True,
-    "pull": True,
-    "fork": True,
-    "title": False,
-    "moved": True,
-    "fork title": False,
-    "fork moved": True,
-}
-_NO_PULL = ("queue", "push", "night", "by hand")
-_GROUP = {"pull": 7, "fork": 7, "title": 7, "moved": 7, "queue": 42, "push": 42, "night": 42, "by hand": 42}
-_BASE_OF_EVENT = {"pull": "release", "fork": "release", "queue": "QUEUED", "by hand": "main"}
 
 
-def _grouped(name: str, numbers: Mapping[str, int]) -> dict[str, str]:
-    return {context: f"{name}-{number}" for context, number in numbers.items()}
+def _true(contexts: str, *, false: str) -> Mapping[str, object]:
+    """In which contexts an expression is true, and in which it is false."""
+    return dict.fromkeys(contexts.split(), True) | dict.fromkeys(false.split(), False)
 
 
-_NOT_CANCELLED = {"pull": True, "red card": True, "fork refused": True, "cancelled": False}
+def _each(**contexts: str) -> dict[str, object]:
+    """What an expression comes to, with the contexts where it does."""
+    return {context: value for value, names in contexts.items() for context in names.split()}
+
+
+def _grouped(name: str) -> dict[str, object]:
+    numbered = {7: "pull fork title moved", 42: "queue push night by-hand"}
+    return {context: f"{name}-{number}" for number, names in numbered.items() for context in names.split()}
+
+
+_JUDGED, _NOT_JUDGED = "pushed pull fork moved fork-moved", "title fork-title"
 EXPECTED: Mapping[str, Mapping[str, object]] = {
-    "success()": {"pull": True, "red card": False, "cancelled": False},
-    "always()": {"pull": True, "red card": True, "cancelled": True},
-    "!cancelled()": _NOT_CANCELLED,
-    "format('ci-{0}', github.event.pull_request.number || github.run_id)": _grouped("ci", _GROUP),
-    "format('perf-{0}', github.event.pull_request.number || github.run_id)": _grouped("perf", _GROUP),
+    "success()": _true("pull", false="red-card cancelled"),
+    "always()": _true("pull red-card cancelled", false=""),
+    "!cancelled()": _true("pull red-card fork-refused", false="cancelled"),
+    "format('ci-{0}', github.event.pull_request.number || github.run_id)": _grouped("ci"),
+    "format('perf-{0}', github.event.pull_request.number || github.run_id)": _grouped("perf"),
     "format('label-{0}', github.event.pull_request.number)": {"label": "label-7"},
     "format('comment-{0}', github.event.workflow_run.head_sha)": {"ended": "comment-HEAD"},
     "format('calibrate-{0}', github.run_id)": {"night": "calibrate-42"},
-    "format('update-baselines-{0}', github.run_id)": {"by hand": "update-baselines-42"},
-    "github.event_name == 'pull_request'": {"pull": True, "fork": True, "queue": False, "push": False, "night": False},
-    "github.event_name == 'pull_request' && (github.event.action != 'edited' || !!github.event.changes.base)": (
-        _JUDGED | dict.fromkeys(_NO_PULL, False)
+    "format('update-baselines-{0}', github.run_id)": {"by-hand": "update-baselines-42"},
+    "github.event_name == 'pull_request'": _true("pull fork", false="queue push night"),
+    "github.event_name == 'pull_request' && (github.event.action != 'edited' || !!github.event.changes.base)": _true(
+        _JUDGED, false=f"{_NOT_JUDGED} queue push night by-hand"
     ),
     # comment.yml and label.yml
-    'success() && (contains(fromJSON(\'["pull_request", "workflow_dispatch"]\'), github.event.workflow_run.event))': {
-        "ended": True,
-        "ended by hand": True,
-        "night ended": False,
-    },
-    "success() && (github.event.label.name == 'baseline-change')": {"label": True, "other label": False},
-    "github.base_ref": {"label": "release"},
-    # perf.yml: what is judged, and who gets onto the card
-    "success() && (github.event.action != 'edited' || !!github.event.changes.base)": (
-        _JUDGED | dict.fromkeys(_NO_PULL, True)
+    'success() && (contains(fromJSON(\'["pull_request", "workflow_dispatch"]\'), github.event.workflow_run.event))': _true(
+        "ended ended-by-hand", false="night-ended"
     ),
-    "always() && needs.plan.result != 'skipped'": {"pull": True, "no plan": True, "cancelled": True, "title": False},
+    "success() && (github.event.label.name == 'baseline-change')": _true("label", false="other-label"),
+    "github.base_ref": _each(release="label"),
+    # perf.yml: what is judged, and who gets onto the card
+    "success() && (github.event.action != 'edited' || !!github.event.changes.base)": _true(
+        f"{_JUDGED} queue push night by-hand", false=_NOT_JUDGED
+    ),
+    "always() && needs.plan.result != 'skipped'": _true("pull no-plan cancelled", false="title"),
     "success() && (github.event_name == 'pull_request' && github.event.pull_request.head.repo.full_name != github.repository "
-    "&& (github.event.action != 'edited' || !!github.event.changes.base))": {
-        "pull": False,
-        "moved": False,
-        "title": False,
-        "fork": True,
-        "fork moved": True,
-        "fork title": False,
-        "queue": False,
-        "push": False,
-        "night": False,
-        "by hand": False,
-    },
-    "!cancelled() && needs.plan.result == 'success' && contains(fromJSON('[\"success\", \"skipped\"]'), needs.approve.result)": {
-        "pull": True,
-        "fork": True,
-        "fork refused": False,
-        "queue": True,
-        "night": True,
-        "moved": True,
-        "title": False,
-        "fork title": False,
-        "no plan": False,
-        "cancelled": False,
-    },
-    "!cancelled() && needs.admit.result == 'success'": {
-        "pull": True,
-        "fork": True,
-        "fork refused": False,
-        "not admitted": False,
-        "title": False,
-        "no plan": False,
-        "cancelled": False,
-    },
-    "!cancelled() && needs.plan.outputs.own == 'true'": {
-        "own": True,
-        "red card": True,
-        "pull": False,
-        "night": False,
-        "cancelled": False,
-    },
-    "success() && (needs.measure.result == 'success' || needs.measure.result == 'failure')": {
-        "pull": True,
-        "title": False,
-        "not admitted": False,
-        "cancelled": False,
-    },
+    "&& (github.event.action != 'edited' || !!github.event.changes.base))": _true(
+        "fork fork-moved", false="pull moved title fork-title queue push night by-hand"
+    ),
+    "!cancelled() && needs.plan.result == 'success' && contains(fromJSON('[\"success\", \"skipped\"]'), needs.approve.result)": _true(
+        "pull fork queue night moved", false="fork-refused title fork-title no-plan cancelled"
+    ),
+    "!cancelled() && needs.admit.result == 'success'": _true(
+        "pull fork", false="fork-refused not-admitted title no-plan cancelled"
+    ),
+    "!cancelled() && needs.plan.outputs.own == 'true'": _true("own red-card", false="pull night cancelled"),
+    "success() && (needs.measure.result == 'success' || needs.measure.result == 'failure')": _true(
+        "pull", false="title not-admitted cancelled"
+    ),
     # Whose code runs
-    "needs.plan.outputs.base": {"pull": "BASE", "by hand": "BASE"},
-    "needs.plan.outputs.candidate": {"pull": "CANDIDATE", "night": "CANDIDATE"},
+    "needs.plan.outputs.base": _each(BASE="pull by-hand"),
+    "needs.plan.outputs.candidate": _each(CANDIDATE="pull night"),
     "github.base_ref || github.event.merge_group.base_sha || github.event_name == 'workflow_dispatch' && "
-    "github.event.repository.default_branch || github.sha": _BASE_OF_EVENT | {"push": "SHA", "night": "SHA"},
+    "github.event.repository.default_branch || github.sha": _each(
+        release="pull fork", QUEUED="queue", main="by-hand", SHA="push night"
+    ),
     "needs.plan.outputs.base || github.base_ref || github.event.merge_group.base_sha || github.event_name == "
-    "'workflow_dispatch' && github.event.repository.default_branch || github.sha": {
-        "pull": "BASE",
-        "queue": "BASE",
-        "night": "BASE",
-        "no plan": "main",
-        "title": "release",
-    },
+    "'workflow_dispatch' && github.event.repository.default_branch || github.sha": _each(
+        BASE="pull queue night", main="no-plan", release="title"
+    ),
 }
 
 
@@ -197,18 +156,11 @@ def judge(workflows: Iterable[Path]) -> tuple[int, list[str]]:
     """Evaluate them all; how many values were held against the table, and what is not as it should be.
 
     Raises:
-        NoPackagesError: The parser cannot be installed.
+        NoSourcesError: The parser cannot be installed.
     """
     texts = {path.name: path.read_text(encoding="utf-8") for path in workflows}
     asked = json.dumps({"workflows": texts, "contexts": CONTEXTS})
-    done = subprocess.run(
-        ["node", str(_installed() / "expressions.mjs")],  # noqa: S607 - by its name
-        input=asked,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_S,
-    )
+    done = run(_HERE, "node", str(_installed() / "expressions.mjs"), given=asked)
     if done.returncode:
         return 0, [f"the parser failed: {done.stderr.strip()[-1000:]}"]
     answer = json.loads(done.stdout)
@@ -233,14 +185,13 @@ def _installed() -> Path:
     ready = folder / "ready.json"
     if not ready.is_file() or ready.read_text(encoding="utf-8") != wanted:
         if not shutil.which("npm"):
-            raise NoPackagesError("no npm to install GitHub's parser")
+            raise NoSourcesError("no npm to install GitHub's parser")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / "package.json").write_text(wanted, encoding="utf-8")
-        words = ["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=_S * 5)
+        done = run(folder, "npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund")
         if done.returncode:
-            raise NoPackagesError(
+            raise NoSourcesError(
                 f"GitHub's parser cannot be installed: {(done.stderr.strip().splitlines() or [''])[0]}"
             )
         ready.write_text(wanted, encoding="utf-8")

@@ -17,9 +17,7 @@ import yaml
 
 from github_world import LABEL, REPOSITORY
 
-from .artifact_service import ArtifactService
-from .loopback import serving
-from .rest_api import Pull, RestApi
+from .services import ArtifactService, Pull, RestApi, serving
 from .stage import NUMBER
 
 if TYPE_CHECKING:
@@ -34,38 +32,14 @@ _FORK = "stranger/matmul"
 _HOSTED_LIMIT_S = 90
 _ME = {"id": 55, "full_name": REPOSITORY, "default_branch": "main", "owner": {"login": "team"}}
 _BEFORE = {"title": {"from": "Before"}, "base": {"ref": {"from": "release"}, "sha": {"from": "a" * 40}}}
-_APPROVED = [
-    {"state": "approved", "environments": [{"name": "fork-on-card"}], "user": {"login": "maintainer"}, "comment": ""}
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expected:
-    """How it has to end."""
-
-    conclusion: str
-    """Of the first workflow."""
-    jobs: Mapping[str, str] = field(default_factory=dict)
-    """By id; those that are not named may end in any way."""
-    summary: tuple[str, ...] = ()
-    """Texts of the summary of the job that decides."""
-    comment: tuple[str, ...] = ()
-    """Texts of the pull request's comment."""
-    not_said: tuple[str, ...] = ()
-    """Texts that neither may hold."""
-    sent: tuple[str, ...] = ()
-    """Addresses (``POST /…``, as regular expressions) that something was sent to."""
-    not_sent: tuple[str, ...] = ()
-    artifacts: tuple[str, ...] = ()
-    """Artifacts that have to be left."""
+_LET_ON = {"state": "approved", "environments": [{"name": "fork-on-card"}], "comment": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What happens."""
+    """What happens, and how it has to end."""
 
     name: str
-    expected: Expected
     workflow: str = "perf.yml"
     event: str = "pull_request"
     change: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
@@ -84,46 +58,48 @@ class Scenario:
     inputs: Mapping[str, str] = field(default_factory=dict)
     then_comment: bool = False
     """Run ``comment.yml`` afterwards, on what the first workflow left."""
+    ends: str
+    """The conclusion of the first workflow."""
+    jobs: Mapping[str, str] = field(default_factory=dict)
+    """Expected, by id; those that are not named may end in any way."""
+    summary: tuple[str, ...] = ()
+    """Texts of the summary of the job that decides."""
+    comment: tuple[str, ...] = ()
+    """Texts of the pull request's comment."""
+    not_said: tuple[str, ...] = ()
+    """Texts that neither may hold."""
+    sent: tuple[str, ...] = ()
+    """Addresses (``POST /…``, as regular expressions) that something was sent to."""
+    not_sent: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    """Artifacts that have to be left."""
 
 
-@dataclass(kw_only=True)
-class Played:
-    """What came of it."""
-
-    problems: list[str]
-    conclusion: str
-    seconds: float
-    hosted_s: float
-    tail: list[str]
-
-
-def play(scenario: Scenario, stage: Stage, act: Act) -> Played:
-    """Play one scenario on its own copy of the stage."""
+def play(scenario: Scenario, stage: Stage, act: Act) -> tuple[Ended, list[str]]:
+    """Play one scenario on its own copy of the stage; returns how it ended, and what is not as expected."""
+    head, merged = stage.pull_request(scenario.change)
+    pull = Pull(
+        number=NUMBER,
+        head=head,
+        base=stage.base,
+        source=_FORK if scenario.fork else REPOSITORY,
+        labels=scenario.labels,
+        files=tuple(scenario.change),
+        moved=scenario.moved,
+    )
     service = ArtifactService()
-    api = RestApi(repository=REPOSITORY, run=RUN, artifacts=service)
-    with contextlib.ExitStack() as servers:
-        servers.enter_context(serving(service))
-        servers.enter_context(serving(api))
+    api = RestApi(repository=REPOSITORY, run=RUN, artifacts=service, pull=pull)
+    with serving(service), serving(api):
         try:
-            return _play(scenario, stage, act, service=service, api=api)
+            return _play(scenario, stage, act, service=service, api=api, merged=merged)
         finally:
             _end_left_behind(stage.machine)
 
 
-def _play(scenario: Scenario, stage: Stage, act: Act, *, service: ArtifactService, api: RestApi) -> Played:
-    head, merged = stage.pull_request(scenario.change)
-    source = _FORK if scenario.fork else REPOSITORY
-    files = tuple(scenario.change)
-    api.pull = Pull(
-        number=NUMBER,
-        head=head,
-        base=stage.base,
-        source=source,
-        labels=scenario.labels,
-        files=files,
-        moved=scenario.moved,
-    )
-    api.approvals = _APPROVED if scenario.approved else []
+def _play(  # noqa: PLR0913 - all that takes part, by name
+    scenario: Scenario, stage: Stage, act: Act, *, service: ArtifactService, api: RestApi, merged: str
+) -> tuple[Ended, list[str]]:
+    api.approvals = [_LET_ON | {"user": {"login": "maintainer"}}] if scenario.approved else []
     stage.set_machine(api=api.url, **scenario.machine)
     commit, ref, payload = _event(scenario, api.pull, merged)
     api.jobs = [_listed(1, "plan", "skipped" if scenario.edited == "title" else "success")]
@@ -137,12 +113,8 @@ def _play(scenario: Scenario, stage: Stage, act: Act, *, service: ArtifactServic
         _without_outputs(checkout / ".github/workflows" / scenario.workflow)
 
     def run(workflow: str, event: str, checkout: Path, payload: Mapping[str, Any], where: tuple[str, str]) -> Ended:
-        variables = {
-            "GITHUB_RUN_ID": str(RUN),
-            "GITHUB_SHA": where[0],
-            "GITHUB_REF": where[1],
-            "GITHUB_REF_NAME": where[1].removeprefix("refs/heads/").removeprefix("refs/pull/"),
-        }
+        name = where[1].removeprefix("refs/heads/").removeprefix("refs/pull/")
+        variables = {"GITHUB_RUN_ID": str(RUN), "GITHUB_SHA": where[0], "GITHUB_REF": where[1], "GITHUB_REF_NAME": name}
         return act.run(
             checkout=checkout,
             workflow=workflow,
@@ -155,21 +127,22 @@ def _play(scenario: Scenario, stage: Stage, act: Act, *, service: ArtifactServic
         )
 
     ended = run(scenario.workflow, scenario.event, checkout, payload, (commit, ref))
-    seconds, problems = ended.seconds, _compare(scenario.expected, ended, stage.machine, service)
+    problems = _compare(scenario, ended, stage.machine, service)
     if scenario.then_comment:
         api.conclusion, api.jobs = ended.conclusion, _jobs(checkout, scenario.workflow, ended)
         where = (stage.base, "refs/heads/main")
         commented = run("comment.yml", "workflow_run", stage.clone(stage.base), _finished(api), where)
-        seconds += commented.seconds
+        ended.seconds += commented.seconds
         if commented.conclusion != "success":
             problems.append(f"the workflow comment ended as {commented.conclusion}")
             ended.tail += commented.tail
-        problems += _compare_comment(scenario.expected, api)
-    problems += _compare_sent(scenario.expected, api)
-    hosted_s = sum(job.seconds for name, job in ended.jobs.items() if name not in {"measure", "calibrate"})
-    if scenario.workflow == "perf.yml" and hosted_s > _HOSTED_LIMIT_S:
-        problems.append(f"its hosted jobs took {hosted_s:.0f} s, expected at most {_HOSTED_LIMIT_S}")
-    return Played(problems=problems, conclusion=ended.conclusion, seconds=seconds, hosted_s=hosted_s, tail=ended.tail)
+        problems += _compare_comment(scenario, api)
+    problems += [f"nothing was sent to {what}" for what in scenario.sent if not api.sent(what)]
+    problems += [f"something was sent to {what}" for what in scenario.not_sent if api.sent(what)]
+    problems += [f"the stand-in for the API knows no {path}" for path in sorted(set(api.unknown))]
+    if scenario.workflow == "perf.yml" and ended.hosted_s > _HOSTED_LIMIT_S:
+        problems.append(f"its hosted jobs took {ended.hosted_s:.0f} s, expected at most {_HOSTED_LIMIT_S}")
+    return ended, problems
 
 
 def _without_outputs(path: Path) -> None:
@@ -200,16 +173,11 @@ def _event(scenario: Scenario, pull: Pull, merged: str) -> tuple[str, str, dict[
 def _finished(api: RestApi) -> dict[str, Any]:
     """The event that follows a finished run of perf."""
     pull = api.pull
-    assert pull
-    owner = pull.source.partition("/")[0]
-    mine = pull.source == REPOSITORY
+    mine, owner = pull.source == REPOSITORY, {"login": pull.source.partition("/")[0]}
+    shown = {"number": pull.number, "head": {"sha": pull.head}, "base": {"ref": "main", "repo": {"id": 55}}}
     document = api.run_document() | {
-        "head_repository": {"id": 55 if mine else 77, "full_name": pull.source, "owner": {"login": owner}},
-        "pull_requests": [
-            {"number": pull.number, "head": {"sha": pull.head}, "base": {"ref": "main", "repo": {"id": 55}}}
-        ]
-        if mine
-        else [],
+        "head_repository": {"id": 55 if mine else 77, "full_name": pull.source, "owner": owner},
+        "pull_requests": [shown] if mine else [],
     }
     return {"action": "completed", "repository": _ME, "workflow": {"name": "perf"}, "workflow_run": document}
 
@@ -220,7 +188,7 @@ def _jobs(checkout: Path, workflow: str, ended: Ended) -> list[dict[str, Any]]:
     found = []
     for number, (name, job) in enumerate(flow["jobs"].items(), 1):
         shown = str(job.get("name", name)).replace("${{ matrix.card.label }}", LABEL)
-        found.append(_listed(number, shown, ended.jobs[name].result if name in ended.jobs else "skipped"))
+        found.append(_listed(number, shown, ended.result(name)))
     return found
 
 
@@ -228,13 +196,12 @@ def _listed(number: int, name: str, result: str) -> dict[str, Any]:
     return {"id": number, "name": name, "status": "completed", "conclusion": result, "run_id": RUN, "run_attempt": 1}
 
 
-def _compare(expected: Expected, ended: Ended, machine: Path, service: ArtifactService) -> list[str]:
+def _compare(expected: Scenario, ended: Ended, machine: Path, service: ArtifactService) -> list[str]:
     problems = []
-    if ended.conclusion != expected.conclusion:
-        problems.append(f"it ended as {ended.conclusion}, expected {expected.conclusion}")
+    if ended.conclusion != expected.ends:
+        problems.append(f"it ended as {ended.conclusion}, expected {expected.ends}")
     for name, wanted in expected.jobs.items():
-        found = ended.jobs[name].result if name in ended.jobs else "skipped"
-        if found != wanted:
+        if (found := ended.result(name)) != wanted:
             problems.append(f"the job {name} ended as {found}, expected {wanted}")
     whole = "".join(path.read_text(encoding="utf-8") for path in sorted((machine / "summaries").glob("*.md")))
     problems += [f"no summary says {text!r}" for text in expected.summary if text not in whole]
@@ -252,19 +219,13 @@ def _compare(expected: Expected, ended: Ended, machine: Path, service: ArtifactS
     return problems
 
 
-def _compare_comment(expected: Expected, api: RestApi) -> list[str]:
+def _compare_comment(expected: Scenario, api: RestApi) -> list[str]:
     bodies = [body["body"] for body in api.sent(rf"POST /issues/{NUMBER}/comments")]
     if len(bodies) != 1:
         return [f"{len(bodies)} comments were written, expected one"]
     problems = [f"the comment does not say {text!r}" for text in expected.comment if text not in bodies[0]]
     problems += [f"the comment says {text!r}" for text in expected.not_said if text in bodies[0]]
     return [f"{problem}; it begins {bodies[0][:400]!r}" for problem in problems[:1]] + problems[1:]
-
-
-def _compare_sent(expected: Expected, api: RestApi) -> list[str]:
-    problems = [f"nothing was sent to {what}" for what in expected.sent if not api.sent(what)]
-    problems += [f"something was sent to {what}" for what in expected.not_sent if api.sent(what)]
-    return problems + [f"the stand-in for the API knows no {path}" for path in sorted(set(api.unknown))]
 
 
 def _end_left_behind(machine: Path) -> None:

@@ -92,11 +92,8 @@ class Stage:
 
     def variables(self) -> dict[str, str]:
         """For git, in every step: GitHub is on this disk."""
-        return {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"url.{(self.root / 'host').as_uri()}/.insteadOf",
-            "GIT_CONFIG_VALUE_0": "https://github.com/",
-        }
+        host = f"url.{(self.root / 'host').as_uri()}/.insteadOf"
+        return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": host, "GIT_CONFIG_VALUE_0": "https://github.com/"}
 
     def set_machine(self, *, api: str, gpu: bool = True, scale: float = 1.0, **more: Any) -> None:
         """Say what the machine with the card does."""
@@ -126,13 +123,8 @@ def begin(root: Path, project: Path) -> Stage:
     git(folder, "commit", "-q", "-m", "kernel")
     recorded = read_recording(project / _BASELINES / "matmul.json")
     shutil.copy(project / _BASELINES / "matmul.json", stage.machine / "recorded.json")
-    first = dataclasses.replace(
-        recorded,
-        samples={
-            case: dataclasses.replace(one, launches=one.launches[:_LAUNCHES]) for case, one in recorded.samples.items()
-        },
-        commit=git(folder, "rev-parse", "HEAD"),
-    )
+    kept = {case: dataclasses.replace(one, launches=one.launches[:_LAUNCHES]) for case, one in recorded.samples.items()}
+    first = dataclasses.replace(recorded, samples=kept, commit=git(folder, "rev-parse", "HEAD"))
     for name in ("matmul.json", "anchor.json"):
         write_recording(folder / _BASELINES / name, first)
     git(folder, "commit", "-q", "-a", "-m", "baseline")
