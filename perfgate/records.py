@@ -131,7 +131,7 @@ class Recording:
     selected: tuple[str, ...] = ()
     """Cases that were measured on purpose without the rest; empty where all were to be measured."""
     run: Mapping[str, str] = field(default_factory=dict)
-    """The run that measured it (see `binding`); empty in a baseline and where not recorded."""
+    """The run that measured it (see `measurement.session`); empty in a baseline and where not recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

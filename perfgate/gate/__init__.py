@@ -1,1 +1,1 @@
-"""."""
+"""The main job: check, compile, measure and judge in one run; and the update of baselines."""

@@ -71,7 +71,7 @@ class RunRecord:
     """Cases were chosen on purpose."""
     stages: tuple[StageResult, ...] = ()
     run: Mapping[str, str] = field(default_factory=dict)
-    """What binds it to its samples and to GitHub's run (see `binding`), and its end; empty where not recorded."""
+    """What binds it to its samples and to GitHub's run (see `measurement.session`), and its end; empty where not recorded."""
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -1,7 +1,7 @@
 """One process on the card: times the candidates of some cases, interleaved, and says each step as it takes it.
 
 Owns how candidates are set up, checked and timed within a process. Run as ``python -m perfgate.tuning.worker PLAN STEPS``;
-the plan is JSON (`tune_measuring` writes it), steps are appended to a file as JSON lines, so that what was measured
+the plan is JSON (`measuring` writes it), steps are appended to a file as JSON lines, so that what was measured
 outlives a kernel that takes the process down. Each candidate is a copy of the kernel file that can choose nothing else:
 candidates follow each other in any order, and each launches as the kernel itself does.
 """

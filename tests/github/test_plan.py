@@ -49,12 +49,12 @@ def test_a_pull_request_is_judged_by_the_branch_that_its_merge_commit_was_made_w
 
 
 def test_an_edit_of_what_judges_is_said_and_has_its_own_gate_run_also_where_it_is_renamed(world: World) -> None:
-    world.base = world.commit({"perfgate/limits.py": "LIMIT = 1\n" * 50})
-    world.pull_request({"perfgate/limits.py": None, "elsewhere.py": "LIMIT = 1\n" * 50})
+    world.base = world.commit({"perfgate/config.py": "LIMIT = 1\n" * 50})
+    world.pull_request({"perfgate/config.py": None, "elsewhere.py": "LIMIT = 1\n" * 50})
     ended = _plan(world, "pull_request")
     assert ended.outputs["own"] == "true"
     assert ended.said.splitlines()[1:] == [
-        "plan: it edits what judges it, so its own gate runs too: the gate's code (perfgate/limits.py).",
+        "plan: it edits what judges it, so its own gate runs too: the gate's code (perfgate/config.py).",
     ]
 
 
